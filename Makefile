@@ -1,0 +1,25 @@
+# The two commands of the README. Each does its own set-up; the lock's hashes decide what is installed.
+.DELETE_ON_ERROR:
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: run test lock
+
+run: $(READY)
+	@$(BIN)/nightdrop run --prefect; code=$$?; [ $$code -eq 0 ] || [ $$code -eq 3 ] || exit $$code
+
+test: $(READY)
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/pytest -q -n 2
+
+lock: $(READY)
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile pyproject.toml --extra dev --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --quiet -o requirements.lock
+
+$(READY): requirements.lock pyproject.toml
+	@echo "nightdrop: setting up $(VENV) (once)"
+	@python3.11 -m venv $(VENV) 2>/dev/null || python3 -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(READY)

@@ -1,0 +1,1 @@
+"""When things run: the command line, the Prefect flow, settings and the lock. Knows no column."""

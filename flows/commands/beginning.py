@@ -1,0 +1,53 @@
+"""`init` and `sample`: a new home, and synthetic drops to try it with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from flows.terminal import Answer, line, table
+from pipelines.home import Home
+from pipelines.problems import NightdropError
+
+_SETTINGS = """\
+# Settings of this nightdrop home. What is commented out shows the default; a variable stands above this file
+# (NIGHTDROP_CHUNK_BYTES=16MiB).
+
+# How many uncompressed bytes are read and checked at a time.
+# chunk_bytes = "64MiB"
+
+# The wanted form of a registration number per client type: a regular expression that the whole value matches.
+# [registration_patterns]
+# individual = "(?:ID|PASS)-.+"
+# company = "CR-.+"
+"""
+
+
+def init(home: Home) -> Answer:
+    """Make a home: its folders and a settings file to start from. What is there already stays as it is."""
+    made: list[Path] = []
+    try:
+        for folder in (home.inbox, home.state, home.reports):
+            if not folder.is_dir():
+                folder.mkdir(parents=True, mode=0o750)
+                made.append(folder)
+        file = home.root / "nightdrop.toml"
+        if not file.exists():
+            file.write_text(_SETTINGS, encoding="utf-8")
+            made.append(file)
+    except OSError as error:
+        raise NightdropError(
+            f"{error.filename or home.root}: the home cannot be made here ({error.strerror}). Choose another place with --home."
+        ) from error
+    text = [line(f"made  {path}") for path in made] or [line(f"{home.root} is a home already; nothing was changed.")]
+    next_step = line(f"Put drops into {home.inbox}/<YYYY-MM-DD>/, then `nightdrop run`.")
+    return Answer({"home": str(home.root), "inbox": str(home.inbox), "made": [str(path) for path in made]}, [*text, next_step])
+
+
+def sample(out: Path, *, events: int, seed: int, rejected: float, days: int, format: str) -> Answer:
+    """Write synthetic drops: the same files for the same numbers."""
+    from pipelines.sampling import make_sample
+
+    paths = make_sample(out, events=events, seed=seed, rejected=rejected, days=days, format=format)
+    sizes = [(str(path), path.stat().st_size) for path in paths]
+    data = {"out": str(out), "events": events, "seed": seed, "drops": [{"path": path, "bytes": count} for path, count in sizes]}
+    return Answer(data, [table(("drop", "bytes"), sizes), line(f"{events:,} events in {out}")])

@@ -1,0 +1,189 @@
+"""`status`, `drops`, `runs`, `query`: what the published warehouse says. They take no lock and change nothing."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+from rich.console import RenderableType
+
+from flows.commands.night import held_table
+from flows.lock import holder_of
+from flows.terminal import Answer, line, size, table
+from pipelines.database import connect
+from pipelines.discovery import Candidate, discover, path_key
+from pipelines.home import Home
+from pipelines.problems import NightdropError, UsageError
+from pipelines.summary import WHAT_NEXT, DropResult
+
+_ROWS_SHOWN = 1000
+_PENDING_SHOWN = 20
+
+
+def status(home: Home) -> Answer:
+    """Tell what is in, held, pending and at work, and how much disk it takes."""
+    if not home.root.is_dir():
+        raise NightdropError(
+            f"{home.root}: there is no such folder. Look whether --home is right, or make it with `nightdrop init`."
+        )
+    drops = _table(home, "drops") if home.warehouse.exists() else []
+    runs = _runs(home) if home.warehouse.exists() else []
+    held = [_result(drop) for drop in drops if drop["status"] == "held"]
+    pending, inbox_problem = _pending(home, drops)
+    holder = holder_of(home)
+    disk = {name: _disk(path) for name, path in _places(home).items()}
+    data = {
+        "home": str(home.root),
+        "running": str(holder) if holder else None,
+        "last_run": runs[-1] if runs else None,
+        "drops": dict(Counter(drop["status"] for drop in drops)),
+        "held": [_held(drop) for drop in held],
+        "pending": pending,
+        "inbox_problem": inbox_problem,
+        "disk": disk,
+        "warehouse": str(home.warehouse) if home.warehouse.exists() else None,
+    }
+    return Answer(data, _status_text(data, held))
+
+
+def drops(home: Home) -> Answer:
+    """List every edition of every drop, by position."""
+    rows = sorted(
+        _table(home, "drops"), key=lambda drop: (str(drop["business_date"] or ""), path_key(drop["path"]), drop["picked_at"])
+    )
+    shown = ("business_date", "path", "status", "records", "applied", "rejected", "warned", "reason", "detail")
+    return Answer({"drops": rows}, [_of(rows, shown) if rows else line("No drop was picked up yet.")])
+
+
+def runs(home: Home) -> Answer:
+    """List the diary of runs, the last at the end."""
+    rows = _runs(home)
+    shown = ("run_id", "started_at", "state", "drops", "events", "applied", "rejected", "flipped", "seconds")
+    return Answer({"runs": rows}, [_of(rows, shown) if rows else line("There was no run yet.")])
+
+
+def query(home: Home, sql: str) -> Answer:
+    """Ask the published warehouse; nothing can be changed by it and no other file is reached."""
+    with connect(home.warehouse, read_only=True) as con:
+        try:
+            found = con.execute(sql)
+            columns = [column[0] for column in found.description or ()]
+            rows = found.fetchall()
+        except (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException) as error:
+            raise UsageError(f"DuckDB does not understand the question: {error}") from None
+        except duckdb.Error as error:
+            raise NightdropError(f"DuckDB could not answer: {error}") from None
+    text: list[RenderableType] = [table(columns, [_with_nulls(row) for row in rows[:_ROWS_SHOWN]])]
+    if len(rows) > _ROWS_SHOWN:
+        text.append(line(f"The first {_ROWS_SHOWN:,} of {len(rows):,} rows; --json gives all.", "dim"))
+    return Answer({"columns": columns, "rows": rows}, text)
+
+
+def _table(home: Home, name: str) -> list[dict[str, Any]]:
+    with connect(home.warehouse, read_only=True) as con:
+        found = con.execute(f"SELECT * FROM {name}")
+        columns = [column[0] for column in found.description or ()]
+        return [dict(zip(columns, row, strict=True)) for row in found.fetchall()]
+
+
+def _runs(home: Home) -> list[dict[str, Any]]:
+    return sorted(_table(home, "runs"), key=lambda run: (run["started_at"], run["run_id"]))
+
+
+def _of(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> RenderableType:
+    return table([column.replace("_", " ") for column in columns], [[row[column] for column in columns] for row in rows])
+
+
+def _result(drop: dict[str, Any]) -> DropResult:
+    return DropResult(**{name: drop[name] for name in DropResult.__dataclass_fields__})
+
+
+def _held(drop: DropResult) -> dict[str, Any]:
+    return {
+        "path": drop.path,
+        "business_date": drop.business_date,
+        "reason": drop.reason,
+        "detail": drop.detail,
+        "what_next": WHAT_NEXT.get(drop.reason or ""),
+    }
+
+
+def _pending(home: Home, drops: list[dict[str, Any]]) -> tuple[list[str], str | None]:
+    """Return the files that the next run would look at anew, and what is wrong with the inbox if it cannot be listed."""
+    known: dict[str, list[dict[str, Any]]] = {}
+    for drop in drops:
+        known.setdefault(drop["path"], []).append(drop)
+    try:
+        return [found.path for found in discover(home.inbox) if _is_new(found, known.get(found.path, []))], None
+    except NightdropError as error:
+        return [], str(error)
+
+
+def _is_new(found: Candidate, editions: list[dict[str, Any]]) -> bool:
+    if found.hold or not editions:
+        return not editions
+    if found.bytes not in {edition["bytes"] for edition in editions}:
+        return True
+    # Of the same size: read only when it was touched after it was last picked up.
+    picked = max(edition["picked_at"] for edition in editions)
+    if datetime.fromtimestamp(found.mtime_ns / 1e9, UTC).replace(tzinfo=None) <= picked:
+        return False
+    try:
+        with found.location.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() not in {edition["sha256"] for edition in editions}
+    except OSError:
+        return True
+
+
+def _disk(path: Path) -> int:
+    if path.is_file():
+        return path.stat().st_size
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+
+
+def _places(home: Home) -> dict[str, Path]:
+    return {
+        "archive": home.archive,
+        "log": home.log,
+        "working": home.working,
+        "warehouse": home.warehouse,
+        "reports": home.reports,
+    }
+
+
+def _status_text(data: dict[str, Any], held: list[DropResult]) -> list[RenderableType]:
+    text: list[RenderableType] = [line(f"Home       {data['home']}")]
+    if data["running"]:
+        text.append(line(f"Running    {data['running']}", "bold"))
+    text.append(line(f"Last run   {_run_words(data['last_run'])}"))
+    counts = ", ".join(f"{count:,} {status}" for status, count in sorted(data["drops"].items()))
+    text.append(line(f"Drops      {counts or 'none yet'}"))
+    text += _pending_words(data)
+    text.append(line("Disk       " + ", ".join(f"{name} {size(count)}" for name, count in data["disk"].items())))
+    if held:
+        text += [line(""), line("Held: nothing of these is in the warehouse", "bold red"), held_table(tuple(held))]
+    return text
+
+
+def _pending_words(data: dict[str, Any]) -> list[RenderableType]:
+    if data["inbox_problem"]:
+        return [line(f"Pending    unknown: {data['inbox_problem']}", "red")]
+    pending = data["pending"]
+    more = [f"and {len(pending) - _PENDING_SHOWN:,} more"] if len(pending) > _PENDING_SHOWN else []
+    words = "none" if not pending else f"{len(pending):,} for the next run: {', '.join(pending[:_PENDING_SHOWN] + more)}"
+    return [line(f"Pending    {words}")]
+
+
+def _run_words(run: dict[str, Any] | None) -> str:
+    if run is None:
+        return "none yet: `nightdrop run` makes the warehouse"
+    ended = f"{run['finished_at']:%Y-%m-%d %H:%M:%S} UTC" if run["finished_at"] else "not ended"
+    return f"{run['state']}, {ended}, {run['events'] or 0:,} events ({run['run_id']})"
+
+
+def _with_nulls(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple("NULL" if value is None else value for value in row)

@@ -1,0 +1,169 @@
+"""What a person sees: tables, sizes, a progress bar. Standard output gets the answer, standard error all else.
+
+Text from drops is not trusted: control characters come out as escapes, so that no file steers a terminal.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import math
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as RichProgress
+from rich.table import Table
+from rich.text import Text
+
+from pipelines.summary import Progress
+
+_WIDE = 100_000
+"""Columns when nobody looks: what is piped is cut nowhere."""
+_UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
+_THOUSAND = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a command has to say, for programs and for people, and its exit code."""
+
+    data: dict[str, Any]
+    text: Sequence[RenderableType]
+    code: int = 0
+
+
+def give(answer: Answer, *, as_json: bool) -> None:
+    """Write an answer to standard output; a reader that went away is no failure."""
+    write_out(json_text(answer.data) if as_json else _rendered(answer.text))
+
+
+def write_out(text: str) -> None:
+    """Write to standard output at once, without a word when its reader has gone (`| head`)."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Python would complain again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def write_note(text: str) -> None:
+    """Write to standard error."""
+    with contextlib.suppress(BrokenPipeError):
+        sys.stderr.write("nightdrop: " + "\n".join(map(plain, text.split("\n"))) + "\n")
+        sys.stderr.flush()
+
+
+def json_text(data: dict[str, Any]) -> str:
+    """Return one JSON object and a line end; exact numbers, dates and bytes as text."""
+    text = json.dumps(_jsonable(data), ensure_ascii=False, allow_nan=False) + "\n"
+    # A lone surrogate (a file name that is no UTF-8) becomes the JSON escape that stands for it.
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def plain(value: object) -> str:
+    """Return the text of a value, what cannot be printed (control characters and the like) as escapes."""
+    text = value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def line(text: str, style: str = "") -> Text:
+    """Return a line of text, in which nothing is markup."""
+    return Text(plain(text), style=style)
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
+    """Return a table: numbers to the right, nothing for None, long cells folded to the terminal's width."""
+    made = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    for number, column in enumerate(columns):
+        of_numbers = any(_is_number(row[number]) for row in rows)
+        made.add_column(column, justify="right" if of_numbers else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*(Text(_cell(value)) for value in row))
+    return made
+
+
+def size(count: int) -> str:
+    """Return a number of bytes in words: `1.5 MiB`."""
+    power = min(int(math.log(count, _THOUSAND)), len(_UNITS) - 1) if count > 0 else 0
+    return f"{count:,} bytes" if power == 0 else f"{count / _THOUSAND**power:,.1f} {_UNITS[power]}"
+
+
+@contextlib.contextmanager
+def progress_bar() -> Iterator[Progress | None]:
+    """Show a run's progress on standard error while the block runs; None when that is no terminal."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with RichProgress(*columns, console=console, transient=True) as shown:
+        yield _Bar(shown)
+
+
+class _Bar:
+    """A progress bar that shows the step at work."""
+
+    def __init__(self, shown: RichProgress) -> None:
+        self._shown = shown
+        self._task: TaskID | None = None
+
+    def step(self, name: str, total: int | None) -> None:
+        if self._task is not None:
+            self._shown.remove_task(self._task)
+        self._task = self._shown.add_task(plain(name), total=total)
+
+    def advance(self, n: int = 1) -> None:
+        if self._task is not None:
+            self._shown.advance(self._task, n)
+
+
+def _rendered(text: Sequence[RenderableType]) -> str:
+    real = Console()
+    if real.is_terminal:
+        color = real.color_system
+        into = Console(file=io.StringIO(), force_terminal=True, width=real.width, color_system=color)  # type: ignore[arg-type]
+    else:
+        into = Console(file=io.StringIO(), width=_WIDE, color_system=None, force_terminal=False)
+    for part in text:
+        into.print(part, soft_wrap=not real.is_terminal)
+    rendered: str = into.file.getvalue()  # type: ignore[attr-defined]
+    return "".join(f"{row.rstrip()}\n" for row in rendered.removesuffix("\n").split("\n"))
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M:%S}"
+    return plain(value)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _jsonable(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_jsonable(inner) for inner in value]
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace")
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    as_it_is = value is None or isinstance(value, int | str) or (isinstance(value, float) and math.isfinite(value))
+    return value if as_it_is else str(value)

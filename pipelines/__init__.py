@@ -1,0 +1,1 @@
+"""What is done to data: one module a step, plain functions without Prefect."""

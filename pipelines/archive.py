@@ -1,0 +1,244 @@
+"""The original bytes of every drop, named by their SHA-256: once stored they are never changed.
+
+The only door to archived bytes. Whatever a damaged file does on the way out is a held drop, not a crash.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import os
+import stat
+import tempfile
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import zstandard
+
+from pipelines.problems import DropHeldError, NightdropError
+
+_PIECE = 1024 * 1024
+# A few compressed bytes may stand for a great many: 4 KiB of zstd make 128 MiB at worst.
+_ZSTD_PIECE = 4096
+_ATTEMPTS = 3
+_INCOMING = ".incoming-"
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What the archive keeps of one file."""
+
+    sha256: str
+    bytes: int
+
+
+class Archive:
+    """A folder of files named by their SHA-256."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def path(self, sha256: str) -> Path:
+        """Return where the bytes of that hash lie, or would lie."""
+        return self.folder / sha256[:2] / sha256
+
+    def store(self, source: Path) -> Stored:
+        """Copy a file into the archive, durably, reading it once; bytes that are there already are not stored twice.
+
+        Raises DropHeldError `unreadable` when the source cannot be read or does not stand still.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for _ in range(_ATTEMPTS):
+            stored = self._store_once(source)
+            if stored:
+                return stored
+        raise DropHeldError("unreadable", f"the file changed while it was read, {_ATTEMPTS} times; it is still being written")
+
+    def _store_once(self, source: Path) -> Stored | None:
+        """Return None when the file changed on the way."""
+        with tempfile.NamedTemporaryFile(dir=self.folder, prefix=_INCOMING, delete=False) as copy:
+            incoming = Path(copy.name)
+            try:
+                stored = _copy(source, cast(BinaryIO, copy))
+                if stored:
+                    copy.flush()
+                    os.fchmod(copy.fileno(), 0o440)
+                    os.fsync(copy.fileno())
+                    self._keep(incoming, stored)
+            finally:
+                incoming.unlink(missing_ok=True)
+        return stored
+
+    def _keep(self, incoming: Path, stored: Stored) -> None:
+        place = self.path(stored.sha256)
+        if place.exists() and place.stat().st_size == stored.bytes:
+            return
+        # A file of another size under this name is damaged: the fresh copy, just hashed, takes its place.
+        if not place.parent.exists():
+            place.parent.mkdir(exist_ok=True)
+            _sync_folder(self.folder)
+        incoming.replace(place)
+        _sync_folder(place.parent)
+
+    def sweep(self) -> None:
+        """Remove what a killed run left half copied. Only for the run that has the lock."""
+        for left in self.folder.glob(f"{_INCOMING}*"):
+            left.unlink(missing_ok=True)
+
+    def open_bytes(self, sha256: str, compression: str | None) -> BinaryIO:
+        """Open the uncompressed bytes (`compression` None, `gz` or `zst`), to be read once from the start.
+
+        Reading raises DropHeldError `unreadable` where the compressed bytes are damaged or end early.
+        """
+        try:
+            source = self.path(sha256).open("rb")
+        except OSError as error:
+            raise NightdropError(
+                f"archived bytes {sha256} cannot be read at {str(self.path(sha256))!r}: {error.strerror}. "
+                "Put the file back from a backup, or drop the original into the inbox again"
+            ) from error
+        if compression is None:
+            return source
+        inner: io.RawIOBase = _Gzip(source) if compression == "gz" else _Zstd(source)
+        return cast(BinaryIO, io.BufferedReader(inner, _PIECE))
+
+    def read_ranges(self, sha256: str, compression: str | None, offsets: Sequence[int], lengths: Sequence[int]) -> list[bytes]:
+        """Return those ranges of the uncompressed bytes; offsets ascend and ranges do not overlap. One pass."""
+        ranges = []
+        with self.open_bytes(sha256, compression) as stream:
+            position = 0
+            for offset, length in zip(offsets, lengths, strict=True):
+                _skip(stream, offset - position, seekable=compression is None)
+                piece = stream.read(length)
+                if len(piece) != length:
+                    raise NightdropError(
+                        f"archived bytes {sha256} end before byte {offset + length}, which was asked for; "
+                        "the record of this drop and its bytes do not belong together: run `nightdrop verify`"
+                    )
+                ranges.append(piece)
+                position = offset + length
+        return ranges
+
+
+def _copy(source: Path, copy: BinaryIO) -> Stored | None:
+    digest = hashlib.sha256()
+    size = 0
+    with _unreadable_when_failing(source):
+        # O_NONBLOCK: had a FIFO come into the file's place since it was discovered, opening it would wait for ever.
+        file = os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(file, "rb", buffering=0) as stream:
+        before = os.fstat(stream.fileno())
+        if not stat.S_ISREG(before.st_mode):
+            raise DropHeldError("not_a_file", "it is no regular file any more")
+        while True:
+            with _unreadable_when_failing(source):
+                piece = stream.read(_PIECE)
+            if not piece:
+                break
+            digest.update(piece)
+            copy.write(piece)
+            size += len(piece)
+        after = os.fstat(stream.fileno())
+    same = (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns) and size == after.st_size
+    return Stored(digest.hexdigest(), size) if same else None
+
+
+@contextmanager
+def _unreadable_when_failing(source: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DropHeldError("unreadable", f"{source.name!r} cannot be read: {error.strerror}") from error
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _skip(stream: BinaryIO, count: int, *, seekable: bool) -> None:
+    if seekable:
+        stream.seek(count, io.SEEK_CUR)
+        return
+    while count > 0:
+        piece = stream.read(min(count, _PIECE))
+        if not piece:
+            return
+        count -= len(piece)
+
+
+class _Expanded(io.RawIOBase):
+    """A readable stream of uncompressed bytes over a compressed one, which it closes with itself."""
+
+    def __init__(self, source: BinaryIO) -> None:
+        super().__init__()
+        self._source = source
+
+    def readable(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        self._source.close()
+        super().close()
+
+
+class _Gzip(_Expanded):
+    """All members of a gzip file."""
+
+    def __init__(self, source: BinaryIO) -> None:
+        super().__init__(source)
+        self._members = gzip.GzipFile(fileobj=source)
+        self._seen = False
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # typeshed wants the private WriteableBuffer
+        try:
+            piece = self._members.read(len(buffer))
+        except (OSError, EOFError, zlib.error) as error:
+            raise DropHeldError("unreadable", f"damaged gzip: {error}") from error
+        if not piece and not self._seen and self._source.tell() == 0:
+            raise DropHeldError("unreadable", "damaged gzip: the file is empty")
+        self._seen = True
+        buffer[: len(piece)] = piece
+        return len(piece)
+
+
+class _Zstd(_Expanded):
+    """All frames of a zstd file. The library's own stream reader takes a frame that ends early for a whole one."""
+
+    def __init__(self, source: BinaryIO) -> None:
+        super().__init__(source)
+        self._frame = zstandard.ZstdDecompressor().decompressobj()
+        self._left = b""
+        self._output = memoryview(b"")
+        self._between_frames = False
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        while not self._output:
+            piece = self._left or self._source.read(_ZSTD_PIECE)
+            if not piece:
+                if self._between_frames:
+                    return 0
+                raise DropHeldError("unreadable", "damaged zstd: it ends within a frame")
+            self._expand(piece)
+        count = min(len(buffer), len(self._output))
+        buffer[:count] = self._output[:count]
+        self._output = self._output[count:]
+        return count
+
+    def _expand(self, piece: bytes) -> None:
+        if self._between_frames:
+            self._frame = zstandard.ZstdDecompressor().decompressobj()
+        try:
+            self._output = memoryview(self._frame.decompress(piece))
+        except zstandard.ZstdError as error:
+            raise DropHeldError("unreadable", f"damaged zstd: {error}") from error
+        self._between_frames = self._frame.eof
+        self._left = self._frame.unused_data if self._frame.eof else b""

@@ -1,0 +1,66 @@
+"""A stream cut into blocks of whole lines, so that memory follows the block and the longest line, not the file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+BOM = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Some whole lines."""
+
+    data: bytes
+    """Ends with LF, unless the file ends without one."""
+    offset: int
+    """Where the block starts in the uncompressed file."""
+    line: int
+    """The 1-based number of its first line."""
+
+
+def whole_lines(stream: BinaryIO, chunk_bytes: int) -> Iterator[Block]:
+    """Yield the stream's lines in blocks of about `chunk_bytes`; a longer line makes a block as long as it is."""
+    offset, line = 0, 1
+    parts: list[bytes] = []
+    while piece := stream.read(chunk_bytes):
+        cut = piece.rfind(b"\n") + 1
+        if cut:
+            data = b"".join((*parts, piece[:cut])) if parts or cut < len(piece) else piece
+            parts.clear()
+            yield Block(data, offset, line)
+            offset += len(data)
+            line += data.count(b"\n")
+            piece = piece[cut:]
+        if piece:
+            parts.append(piece)
+    if parts:
+        yield Block(b"".join(parts), offset, line)
+
+
+def without_bom(block: Block) -> Block:
+    """Return the file's first block without its byte order mark."""
+    return Block(block.data[len(BOM) :], block.offset + len(BOM), block.line)
+
+
+def lines_of(block: Block) -> Iterator[tuple[int, int, bytes]]:
+    """Yield number, offset and bytes of each line, its line end included."""
+    start, line = 0, block.line
+    while start < len(block.data):
+        end = block.data.find(b"\n", start) + 1 or len(block.data)
+        yield line, block.offset + start, block.data[start:end]
+        start, line = end, line + 1
+
+
+def is_blank(line: bytes) -> bool:
+    """Tell whether a line is only ASCII white space, its line end aside."""
+    return not line or line.isspace()
+
+
+def content_length(line: bytes) -> int:
+    """Return the length of a line without its line end, LF or CRLF."""
+    if line.endswith(b"\r\n"):
+        return len(line) - 2
+    return len(line) - line.endswith(b"\n")

@@ -1,0 +1,85 @@
+"""Find the root cause of every refusal for an unknown record: the rejected create that would have made it.
+
+Source: the contract's "Root causes". A refused create of a child may itself have a cause, so parents come first.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+
+import duckdb
+import polars as pl
+
+from pipelines.database import handed_over, query
+from pipelines.eventlog import LINES_A_DROP, position
+from validation.entities import ENTITIES
+
+_CAUSE = ("cause_date", "cause_path", "cause_line")
+
+
+def find_causes(con: duckdb.DuckDBPyConnection, since: date, ranks: pl.DataFrame) -> None:
+    """Write the cause of every `…_unknown` rejection from `since` on. Runs in the caller's transaction.
+
+    `ranks`: business_date, path, rank of every living drop.
+    """
+    unknown = query(
+        con,
+        "SELECT business_date, path, line, code, category, step, entity_id, value AS missing, cause_date, cause_path, cause_line "
+        "FROM rejections WHERE code LIKE '%\\_unknown' ESCAPE '\\' AND business_date >= $since",
+        {"since": since},
+    )
+    if unknown.is_empty():
+        return
+    creates = _rejected_creates(con, unknown, ranks)
+    unknown = unknown.join(ranks, on=["business_date", "path"], how="left").with_columns(pos=position())
+    caused = []
+    for category in ENTITIES:
+        mine = unknown.filter(pl.col("code") == f"{category}_unknown").drop(_CAUSE)
+        found = mine.sort("pos").join_asof(
+            creates[category].sort("pos"),
+            on="pos",
+            by_left="missing",
+            by_right="entity_id",
+            strategy="backward",
+            allow_exact_matches=False,
+            check_sortedness=False,  # it is sorted the line above; Polars cannot see so within groups
+        )
+        caused.append(found)
+        for child in ENTITIES.values():
+            if child.parent == category:
+                creates[child.category] = _inherit(creates[child.category], found.filter(pl.col("category") == child.category))
+    _write(con, unknown, pl.concat(caused))
+
+
+def _rejected_creates(con: duckdb.DuckDBPyConnection, unknown: pl.DataFrame, ranks: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """Return per category the rejected creates of missing ids: entity_id, pos, and themselves as cause."""
+    found = query(
+        con,
+        "SELECT category, entity_id, business_date AS cause_date, path AS cause_path, line AS cause_line FROM events "
+        "SEMI JOIN missing ON missing.id = events.entity_id WHERE verdict = 'rejected' AND step = 'create'",
+        missing=unknown.select(id="missing").unique(),
+    )
+    placed = found.join(ranks, left_on=["cause_date", "cause_path"], right_on=["business_date", "path"], how="left")
+    placed = placed.with_columns(pos=pl.col("rank") * LINES_A_DROP + pl.col("cause_line"))
+    return {category: placed.filter(pl.col("category") == category).select("entity_id", "pos", *_CAUSE) for category in ENTITIES}
+
+
+def _inherit(creates: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
+    """Give creates that were refused for an unknown parent the cause of that refusal."""
+    inherited = found.filter((pl.col("step") == "create") & pl.col("cause_line").is_not_null()).select("pos", *_CAUSE)
+    joined = creates.join(inherited, on="pos", how="left", suffix="_above")
+    return joined.select("entity_id", "pos", *(pl.coalesce(f"{name}_above", name).alias(name) for name in _CAUSE))
+
+
+def _write(con: duckdb.DuckDBPyConnection, before: pl.DataFrame, found: pl.DataFrame) -> None:
+    key = ["business_date", "path", "line", "code"]
+    columns = [*key, *_CAUSE]
+    changed = found.select(columns).join(before.select(columns), on=columns, how="anti", nulls_equal=True)
+    if changed.is_empty():
+        return
+    with handed_over(con, changed=changed):
+        con.execute(
+            "UPDATE rejections AS r SET cause_date = c.cause_date, cause_path = c.cause_path, cause_line = c.cause_line "
+            "FROM changed AS c "
+            "WHERE r.business_date = c.business_date AND r.path = c.path AND r.line = c.line AND r.code = c.code"
+        )

@@ -1,0 +1,256 @@
+"""Check events against the rules that look at the event alone. Pure.
+
+Takes sheets as reading gives them, any number of drops together; gives typed events, and reasons and warnings as data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import polars as pl
+
+from validation.entities import ENTITIES
+from validation.event_rules import flagged
+from validation.fields import STEP, Entity, Field
+from validation.findings import describe, fill, find
+from validation.rulebook import RuleBook
+from validation.rules import TYPED, Rule
+from validation.values import typed, without_exponents
+
+KEYS = {"drop": pl.UInt32(), "line": pl.Int64()}
+"""What names an event: its drop's number in this run, and its line."""
+INDEX = {
+    **KEYS,
+    "byte_offset": pl.Int64(),
+    "byte_length": pl.Int64(),
+    "category": pl.String(),
+    "step": pl.String(),
+    "entity_id": pl.String(),
+    "parent_id": pl.String(),
+    "sound": pl.Boolean(),
+}
+REASONS = {**KEYS, "code": pl.String(), "field": pl.String(), "value": pl.String(), "message": pl.String()}
+
+_LINE_MESSAGES = {
+    "line_too_long": "the record is over 1 MiB; wanted one event a record, each under 1 MiB",
+    "invalid_encoding": "the record is not UTF-8; wanted the file saved as UTF-8",
+    "malformed_json": "the line is not JSON; wanted one JSON object a line, without NaN, Infinity or half a surrogate pair, "
+    "at most 64 levels deep",
+    "not_an_object": "the line is JSON but no object; wanted an object with category and data",
+    "duplicate_key": 'the key "{value}" stands twice; wanted each key once',
+    "unknown_category": "the category {value} is unknown; wanted client, loan, payment, deposit or disbursement",
+    "missing_data": "there is no object under data; wanted the event's fields there",
+    "ragged_row": "the row has not as many cells as the header, or a lone CR; wanted one cell a column",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What checking gives for some events.
+
+    `events`: category -> sound events, typed: drop, line, step, sent (bit 0 `step`, bit i the i-th field), the fields.
+    `index`: every record (columns `INDEX`), in the order of drop and line.
+    `reasons`, `warnings`: a row each (columns `REASONS`); warnings of sound events only.
+    """
+
+    events: dict[str, pl.DataFrame]
+    index: pl.DataFrame
+    reasons: pl.DataFrame
+    warnings: pl.DataFrame
+
+
+def check(sheets: Mapping[str, pl.DataFrame], unread: pl.DataFrame, rules: RuleBook) -> Checked:
+    """Check sheets (category -> sheet with a `drop` column) and take in the lines that could not be read."""
+    events: dict[str, pl.DataFrame] = {}
+    index = [_index_of_unread(unread)]
+    reasons = [_reasons_of_unread(unread)]
+    warnings = []
+    for category, sheet in sheets.items():
+        checked = _check_sheet(ENTITIES[category], sheet, rules)
+        events |= checked.events
+        index.append(checked.index)
+        reasons.append(checked.reasons)
+        warnings.append(checked.warnings)
+    return Checked(
+        events,
+        pl.concat(index).sort("drop", "line"),
+        pl.concat(reasons),
+        pl.concat(warnings) if warnings else pl.DataFrame(schema=REASONS),
+    )
+
+
+def _check_sheet(entity: Entity, sheet: pl.DataFrame, rules: RuleBook) -> Checked:
+    frame = _with_values(entity, one_spelling(entity, sheet))
+    event_rules = rules.event_rules[entity.category]
+    found = find(f"{entity.category} event", event_rules, frame)
+    is_warning = pl.col("code").is_in([rule.code for rule in event_rules if rule.severity == "warning"])
+    warned, broken = found.filter(is_warning), found.filter(~is_warning)
+
+    reasons = [describe(broken, event_rules, frame)]
+    creates = _created(entity, frame, broken)
+    create_rules = [_guarded(rule, entity) for rule in rules.record_rules[entity.category] if _applies_to_creates(rule)]
+    dependent = find(f"{entity.category} record", create_rules, creates)
+    described = describe(dependent, create_rules, creates)
+    reasons.append(described.with_columns(row=creates["row"].gather(described["row"])))
+    all_reasons = pl.concat(reasons)
+
+    sound = ~pl.int_range(pl.len(), dtype=pl.UInt32).is_in(all_reasons["row"].unique().implode())
+    frame = frame.with_columns(sound=sound)
+    warned = warned.filter(frame["sound"].gather(warned["row"]))
+    return Checked(
+        {entity.category: _sound_events(entity, frame)},
+        _index(entity, frame),
+        _named(all_reasons, frame),
+        _named(_describe_warnings(warned, event_rules, frame), frame),
+    )
+
+
+def one_spelling(entity: Entity, sheet: pl.DataFrame) -> pl.DataFrame:
+    """Fold every alias into its field: masks then have bit 0 for step and bit i for the i-th field; adds `conflict`."""
+    bits = {name: bit for bit, name in enumerate(entity.spellings)}
+    with_alias = [(field.name, field.alias, bits[field.name], bits[field.alias]) for field in entity.fields if field.alias]
+    kept = pl.lit((1 << (len(entity.fields) + 1)) - 1, dtype=pl.UInt64)
+    sent, wrong, conflict = pl.col("sent") & kept, pl.col("wrong") & kept, pl.lit(0, dtype=pl.UInt64)
+    texts = []
+    for name, alias, bit, other in with_alias:
+        plain_sent, other_sent = flagged("sent", bit), flagged("sent", other)
+        only_other = other_sent & ~plain_sent
+        texts.append(pl.when(only_other).then(pl.col(alias)).otherwise(pl.col(name)).alias(name))
+        sent |= _bit_if(only_other, bit)
+        wrong |= _bit_if(only_other & flagged("wrong", other), bit)
+        conflict |= _bit_if(plain_sent & other_sent & pl.col(name).ne_missing(pl.col(alias)), bit)
+    return sheet.with_columns(*texts, sent=sent, wrong=wrong, conflict=conflict).drop(alias for _, alias, _, _ in with_alias)
+
+
+def _bit_if(condition: pl.Expr, bit: int) -> pl.Expr:
+    return pl.when(condition).then(pl.lit(1 << bit, dtype=pl.UInt64)).otherwise(pl.lit(0, dtype=pl.UInt64))
+
+
+def _with_values(entity: Entity, frame: pl.DataFrame) -> pl.DataFrame:
+    """Add `typed.<field>` for every field that is no text, null where the JSON type is wrong."""
+    plain = frame.with_columns(without_exponents(frame[field.name]).alias(TYPED + field.name) for field in _decimals(entity))
+    return plain.with_columns(
+        pl.when(~flagged("wrong", bit))
+        .then(typed(pl.col(TYPED + field.name if field in _decimals(entity) else field.name), field))
+        .alias(TYPED + field.name)
+        for bit, field in enumerate(entity.fields, start=1)
+        if not _is_text(field)
+    )
+
+
+def _decimals(entity: Entity) -> list[Field]:
+    return [field for field in entity.fields if isinstance(field.type.dtype, pl.Decimal)]
+
+
+def _is_text(field: Field) -> bool:
+    return field.type.dtype == pl.String()
+
+
+def _value(field: Field) -> pl.Expr:
+    """Return the field's value in a frame of events as sent, with the default of a create that does not send it."""
+    value = pl.col(field.name) if _is_text(field) else pl.col(TYPED + field.name)
+    return value.alias(field.name)
+
+
+def _values(entity: Entity) -> list[pl.Expr]:
+    values = []
+    for bit, field in enumerate(entity.fields, start=1):
+        value = _value(field)
+        if field.default is not None:
+            absent_on_create = (pl.col(STEP.name) == "create") & ~flagged("sent", bit)
+            value = pl.when(absent_on_create).then(pl.lit(field.default)).otherwise(value).alias(field.name)
+        values.append(value)
+    return values
+
+
+def _created(entity: Entity, frame: pl.DataFrame, broken: pl.DataFrame) -> pl.DataFrame:
+    """Return the records that creates would make: `row` in the frame, the fields, and `faulty` (bit i: field i has a reason)."""
+    bits = {name: 1 << bit for bit, name in enumerate((STEP.name, *entity.names))}
+    faulty = (
+        broken.select("row", bit=pl.col("field").replace_strict(bits, return_dtype=pl.UInt64))
+        .group_by("row")
+        .agg(faulty=pl.col("bit").bitwise_or())
+    )
+    creates = frame.with_row_index("row").filter(pl.col(STEP.name) == "create").select("row", *_values(entity))
+    return creates.join(faulty, on="row", how="left", maintain_order="left").with_columns(pl.col("faulty").fill_null(0))
+
+
+def _applies_to_creates(rule: Rule) -> bool:
+    return rule.on_create and not rule.waits_for_parent and rule.severity == "error"
+
+
+def _guarded(rule: Rule, entity: Entity) -> Rule:
+    """Return the rule, silent where a field it reads already has a reason."""
+    mask = sum(1 << bit for bit, name in enumerate((STEP.name, *entity.names)) if name in rule.reads)
+    unhurt = (pl.col("faulty") & pl.lit(mask, dtype=pl.UInt64)) == pl.lit(0, dtype=pl.UInt64)
+    return replace(rule, broken=rule.broken & unhurt)
+
+
+def _sound_events(entity: Entity, frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.filter("sound").select("drop", "line", STEP.name, "sent", *_values(entity))
+
+
+def _index(entity: Entity, frame: pl.DataFrame) -> pl.DataFrame:
+    bits = {name: bit for bit, name in enumerate((STEP.name, *entity.names))}
+
+    def read(name: str | None) -> pl.Expr:
+        """Return the text of a field where it was sent as a text."""
+        if name is None:
+            return pl.lit(None, dtype=pl.String)
+        return pl.when(~flagged("wrong", bits[name])).then(pl.col(name))
+
+    return frame.select(
+        "drop",
+        "line",
+        "byte_offset",
+        "byte_length",
+        category=pl.lit(entity.category),
+        step=read(STEP.name),
+        entity_id=read(entity.id),
+        parent_id=read(entity.parent_id),
+        sound="sound",
+    )
+
+
+def _named(described: pl.DataFrame, frame: pl.DataFrame) -> pl.DataFrame:
+    """Replace `row` by the event's drop and line."""
+    keys = frame.select("drop", "line")[described["row"]]
+    return pl.concat([keys, described.drop("row")], how="horizontal").select(*REASONS)
+
+
+def _describe_warnings(warned: pl.DataFrame, rules: Sequence[Rule], frame: pl.DataFrame) -> pl.DataFrame:
+    """Describe warnings; an unknown field is a row a field, and an empty update names none."""
+    described = describe(warned.filter(~pl.col("code").is_in(["unknown_field"])), rules, frame)
+    described = described.with_columns(field=pl.when(pl.col("field") != "sent").then(pl.col("field")))
+    unknown = warned.filter(pl.col("code") == "unknown_field")
+    if unknown.is_empty():
+        return described
+    one_each = (
+        pl.concat([unknown.select("row", "code"), frame.select("unknown")[unknown["row"]]], how="horizontal")
+        .explode("unknown")
+        .select("row", "code", field=pl.col("unknown").struct.field("name"), value=pl.col("unknown").struct.field("value"))
+    )
+    words = next(rule.message for rule in rules if rule.code == "unknown_field")
+    return pl.concat([described, one_each.with_columns(message=fill(words))])
+
+
+def _index_of_unread(unread: pl.DataFrame) -> pl.DataFrame:
+    nothing = pl.lit(None, dtype=pl.String)
+    return unread.select(
+        "drop",
+        "line",
+        "byte_offset",
+        "byte_length",
+        "category",
+        step=nothing,
+        entity_id=nothing,
+        parent_id=nothing,
+        sound=pl.lit(False),
+    )
+
+
+def _reasons_of_unread(unread: pl.DataFrame) -> pl.DataFrame:
+    messages = [unread.filter(pl.col("code") == code).with_columns(message=fill(words)) for code, words in _LINE_MESSAGES.items()]
+    nothing = pl.lit(None, dtype=pl.String)
+    return pl.concat(messages).select("drop", "line", "code", field=nothing, value="value", message="message")

@@ -1,0 +1,182 @@
+"""CSV read exactly as Python's `csv` module reads it: the header, where records end, what a row says. Pure.
+
+The module itself is not used where records are cut: it would hold a stray quote's whole file in memory, and its limit on
+the size of a cell is one setting for the whole process.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+
+from pipelines.jsonl import KIND_FIELD, OTHER_CATEGORIES, entity_of
+from pipelines.jsontext import Members, json_text, parse
+from pipelines.problems import DropHeldError
+from pipelines.sheets import MAX_RECORD, Event, Unread
+from validation.entities import ENTITIES
+from validation.fields import STEP, Entity, FieldType
+
+NULL_CELL = "\\N"
+NUMBER_CELL = r"-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
+_NUMBER = re.compile(NUMBER_CELL)
+_DEFAULT_CATEGORY = "client"
+_CATEGORY = "category"
+
+# A cell that starts with a quote ends at the next single one; what follows up to the comma belongs to it all the same.
+_TO_CLOSING = rb'[^"]*+(?:""[^"]*+)*+"'
+_REST = rb"(?P<rest>[^,\n]*+)"
+_CELL = re.compile(rb'(?:"' + _TO_CLOSING + rb'|(?!"))' + _REST)
+_CLOSING = re.compile(_TO_CLOSING + _REST)
+_CELL_TEXT = re.compile(r'"([^"]*+(?:""[^"]*+)*+)"([^,]*+)|(?!")([^,]*+)')
+
+
+@dataclass(slots=True)
+class Scan:
+    """How far a record has been followed, line by line."""
+
+    open_quote: bool = False
+    cells: int = 1
+    lone_cr: bool = False
+
+
+def scan_line(line: bytes, scan: Scan) -> None:
+    """Follow a record through one more physical line, its line end included; it ends there unless a quote stays open.
+
+    Python's reader refuses a CR that ends no line outside quotes: here it is part of its cell, and makes the record ragged.
+    """
+    if not scan.open_quote and b'"' not in line and b"\r" not in line:
+        scan.cells += line.count(b",")
+        return
+    cell = _CLOSING.match(line) if scan.open_quote else _CELL.match(line)
+    while cell is not None:
+        position = cell.end()
+        comma = line.startswith(b",", position)
+        rest = cell["rest"] if comma or position == len(line) else cell["rest"].removesuffix(b"\r")
+        scan.lone_cr |= b"\r" in rest
+        if not comma:
+            break
+        scan.cells += 1
+        cell = _CELL.match(line, position + 1)
+    scan.open_quote = cell is None
+
+
+def cells_of(record: str) -> list[str]:
+    """Return the cells of a whole record, given without its line end."""
+    if '"' not in record:
+        return record.split(",")
+    cells = []
+    position = 0
+    while True:
+        cell = _CELL_TEXT.match(record, position)
+        if cell is None:
+            raise ValueError("a quote stays open")
+        quoted, after, plain = cell.groups()
+        cells.append(plain if quoted is None else quoted.replace('""', '"') + after)
+        position = cell.end() + 1
+        if position > len(record):
+            return cells
+
+
+@dataclass(frozen=True)
+class Header:
+    """The columns of a CSV drop."""
+
+    columns: tuple[str, ...]
+
+    @cached_property
+    def spelled(self) -> dict[str, dict[str, int]]:
+        """Return per category the places of its spellings."""
+        return {
+            category: {name: at for at, name in enumerate(self.columns) if name in entity.spellings}
+            for category, entity in ENTITIES.items()
+        }
+
+    def unknown(self, category: str, *, with_kind: bool) -> dict[str, int]:
+        """Return the places of columns that the category does not know; `kind` is read when `with_kind`."""
+        read = {_CATEGORY, *self.spelled[category]} | ({KIND_FIELD} if with_kind else set())
+        return {name: at for at, name in enumerate(self.columns) if name not in read}
+
+    def place(self, name: str) -> int | None:
+        """Return where a column stands, None when there is none of that name."""
+        return self.columns.index(name) if name in self.columns else None
+
+
+def read_header(record: bytes, scan: Scan, line: int, *, length: int) -> Header:
+    """Return the columns that the header record, `length` bytes long without its line end, names.
+
+    Raises DropHeldError `csv_header` when they cannot be relied on.
+    """
+    if length > MAX_RECORD:
+        raise DropHeldError("csv_header", f"line {line}: the header is longer than {MAX_RECORD} bytes")
+    if scan.lone_cr:
+        raise DropHeldError("csv_header", f"line {line}: a CR that ends no line; wanted LF or CRLF line ends")
+    try:
+        columns = cells_of(record.decode())
+    except UnicodeDecodeError:
+        raise DropHeldError("csv_header", f"line {line}: the header is not UTF-8") from None
+    twice = sorted({name for name in columns if columns.count(name) > 1})
+    if twice:
+        raise DropHeldError("csv_header", f"line {line}: column {twice[0]!r} is there more than once")
+    ids = [name for name in id_columns() if name in columns]
+    if STEP.name not in columns or not ids:
+        wanted = f"'{STEP.name}' and one of {', '.join(id_columns())}"
+        raise DropHeldError("csv_header", f"line {line}: the header must have {wanted}; it has {', '.join(columns)!r}")
+    return Header(tuple(columns))
+
+
+def id_columns() -> tuple[str, ...]:
+    """Return every spelling of an entity's own id."""
+    spellings = dict.fromkeys(name for entity in ENTITIES.values() for name in (entity.id, entity.fields[0].alias) if name)
+    return tuple(spellings)
+
+
+def read_record(record: bytes, scan: Scan, header: Header) -> Event | Unread:
+    """Return what a record of at most MAX_RECORD bytes, given without its line end, says; the first line reason that applies."""
+    try:
+        text = record.decode()
+    except UnicodeDecodeError:
+        return Unread("invalid_encoding")
+    if scan.lone_cr or scan.cells != len(header.columns):
+        return Unread("ragged_row")
+    cells = cells_of(text)
+    category = _cell(cells, header.place(_CATEGORY)) or _DEFAULT_CATEGORY
+    entity = entity_of(category, [_cell(cells, header.place(KIND_FIELD))])
+    if entity is None:
+        return Unread("unknown_category", value=category)
+    return _event(entity, cells, header, with_kind=category in OTHER_CATEGORIES)
+
+
+def _event(entity: Entity, cells: list[str], header: Header, *, with_kind: bool) -> Event:
+    texts: dict[str, str | None] = {}
+    wrong = []
+    for name, at in header.spelled[entity.category].items():
+        if cells[at]:
+            text = _cell(cells, at)
+            value = None if text is None else typed_text(text, entity.field(name).type)
+            if text is not None and value is None:
+                wrong.append(name)
+            texts[name] = text if value is None else value
+    unknown = header.unknown(entity.category, with_kind=with_kind)
+    sent = tuple((name, _cell(cells, at)) for name, at in unknown.items() if cells[at])
+    return Event(entity.category, texts, tuple(wrong), sent)
+
+
+def _cell(cells: list[str], at: int | None) -> str | None:
+    """Return a cell's text, None for an explicit null, an empty cell and no such column."""
+    return None if at is None or cells[at] in ("", NULL_CELL) else cells[at]
+
+
+def typed_text(cell: str, type_: FieldType) -> str | None:
+    """Return the text of a cell's value, None when the cell is no value of that type."""
+    if type_.is_string:
+        return cell
+    if type_.is_number:
+        return cell if _NUMBER.fullmatch(cell) else None
+    if type_ is FieldType.BOOLEAN:
+        return cell.lower() if cell.lower() in ("true", "false") else None
+    try:
+        value = parse(cell)
+    except ValueError:
+        return None
+    return json_text(value) if isinstance(value, Members) else None

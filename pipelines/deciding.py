@@ -1,0 +1,217 @@
+"""Decide what a change of the living drops touches, and nothing else, stage by stage. Changes nothing.
+
+From the earliest date that changed, the touched records start as they stood before it and take their events again in order.
+Touched are the records of the events that came or went, then, stage by stage, those that hang on a record whose life changed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+
+import duckdb
+import polars as pl
+
+from pipelines import standing
+from pipelines.eventlog import CHOSEN, EventLog
+from pipelines.settling import Settled, settle
+from validation.entities import ENTITIES
+from validation.fields import Entity
+from validation.rulebook import RuleBook
+
+IDS = {"id": pl.String()}
+
+
+@dataclass(frozen=True, slots=True)
+class Living:
+    """The living drops after the change, and what the change is.
+
+    `drops`: business_date, path, sha256, part, drop, rank, added (it came with this change), one row a drop;
+    `gone`: business_date, path of the editions that lived before and do not now.
+    """
+
+    drops: pl.DataFrame
+    gone: pl.DataFrame
+
+    @property
+    def since(self) -> date | None:
+        """Return the earliest business date that changed; None when nothing did."""
+        dates = pl.concat([self.drops.filter("added")["business_date"], self.gone["business_date"]])
+        return dates.min()  # type: ignore[return-value]
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What became of one entity: the ids touched, their records before, what settling gave."""
+
+    entity: Entity
+    touched: pl.DataFrame
+    before: pl.DataFrame
+    settled: Settled
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Everything that is decided anew.
+
+    `events`: pos, rank, line, added, byte_offset, byte_length, category, step, entity_id, client_id, sound, applied;
+    `reasons`, `warnings`: pos, code, field, value, message, of those events whose verdict was decided.
+    """
+
+    since: date
+    stages: tuple[Stage, ...]
+    events: pl.DataFrame
+    reasons: pl.DataFrame
+    warnings: pl.DataFrame
+
+
+def decide(con: duckdb.DuckDBPyConnection, log: EventLog, living: Living, since: date, rules: RuleBook) -> Decision:
+    """Decide anew what the change touches from `since` on."""
+    return _Deciding(con, log, living, since, rules).decide()
+
+
+class _Deciding:
+    """One change on its way through the stages."""
+
+    def __init__(self, con: duckdb.DuckDBPyConnection, log: EventLog, living: Living, since: date, rules: RuleBook) -> None:
+        recent = living.drops.filter(pl.col("business_date") >= since)
+        self.con, self.since, self.rules = con, since, rules
+        self.ranks = recent.select("business_date", "path", "rank")
+        self.added = log.read(recent.filter("added").select(*CHOSEN))
+        self.old = log.read(recent.filter(~pl.col("added")).select(*CHOSEN))
+        self.added_index = self.added.index.collect()
+        self.old_index = self.old.index.collect()
+        self.gone = standing.records_named(con, living.gone)
+        self.stages: dict[str, Stage] = {}
+        self.changed: dict[str, pl.DataFrame] = {}
+        """Category -> ids of the records whose life, or what a child asks of it, changed."""
+
+    def decide(self) -> Decision:
+        for entity in ENTITIES.values():
+            self._settle(entity)
+        events = self._events()
+        decided = events.filter(pl.col("sound") | pl.col("added")).select("pos")
+        settled = [stage.settled for stage in self.stages.values()]
+        columns = ["pos", "code", "field", "value", "message"]
+        applied = events.filter("applied").select("pos")
+        return Decision(
+            self.since,
+            tuple(self.stages.values()),
+            events,
+            pl.concat([self.added.reasons.select(columns).collect(), *(part.reasons for part in settled)]).join(
+                decided, on="pos", how="semi"
+            ),
+            pl.concat(
+                [
+                    self.added.warnings.select(columns).collect(),
+                    self.old.warnings.select(columns).collect(),
+                    *(part.warnings for part in settled),
+                ]
+            ).join(applied, on="pos", how="semi"),
+        )
+
+    def _settle(self, entity: Entity) -> None:
+        touched = self._touched(entity)
+        events = self.added.events[entity.category]
+        if not self.old_index.is_empty():
+            again = self.old.events[entity.category].join(touched.lazy(), left_on=entity.id, right_on="id", how="semi")
+            events = pl.concat([events, again])
+        before = standing.records_before(self.con, entity, touched, self.since)
+        sound = events.with_columns(date="business_date").select("pos", "date", "step", "sent", *entity.names).collect()
+        parents = self._parents(entity, before, sound)
+        settled = settle(entity, self.rules.record_rules[entity.category], before, sound, parents)
+        self.stages[entity.category] = Stage(entity, touched, before, settled)
+        if not self.old_index.is_empty():
+            was = standing.lives(self.con, entity, touched, self.since, self.ranks)
+            self.changed[entity.category] = _different(was, settled.lives)
+
+    def _touched(self, entity: Entity) -> pl.DataFrame:
+        """Return the ids of the records to decide again."""
+        mine = pl.col("category") == entity.category
+        ids = [
+            self.added_index.filter(mine).select(id="entity_id"),
+            self.gone.filter(mine).select(id="entity_id"),
+        ]
+        if entity.parent is not None and not self.old_index.is_empty():
+            hanging = self.old_index.filter(mine).join(
+                self.changed[entity.parent], left_on="parent_id", right_on="id", how="semi"
+            )
+            ids.append(hanging.select(id="entity_id"))
+        return pl.concat(ids).drop_nulls().unique()
+
+    def _parents(self, entity: Entity, before: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
+        """Return the lives of all parents that records or events name, as this change leaves them."""
+        if entity.parent is None or entity.parent_id is None:
+            return pl.DataFrame(schema=IDS)
+        parent = ENTITIES[entity.parent]
+        named = pl.concat([before.select(id=entity.parent_id), events.select(id=entity.parent_id)]).drop_nulls().unique()
+        return self._lives(parent, named)
+
+    def _lives(self, entity: Entity, ids: pl.DataFrame) -> pl.DataFrame:
+        """Return the lives of those records as this change leaves them: settled now, or as the warehouse has them."""
+        stage = self.stages[entity.category]
+        others = ids.join(stage.touched, on="id", how="anti")
+        standing_lives = standing.lives(self.con, entity, others, self.since, self.ranks)
+        return pl.concat([stage.settled.lives.join(ids, on="id", how="semi"), standing_lives])
+
+    def _events(self) -> pl.DataFrame:
+        """Return every event that is decided anew, or whose client may have changed."""
+        columns = ["pos", "rank", "line", "byte_offset", "byte_length", "category", "step", "entity_id", "parent_id", "sound"]
+        index = [self.added_index.select(columns).with_columns(added=pl.lit(True))]
+        if not self.old_index.is_empty():
+            touched = pl.concat(stage.touched.with_columns(category=pl.lit(category)) for category, stage in self.stages.items())
+            of_record = self.old_index.join(touched, left_on=["category", "entity_id"], right_on=["category", "id"], how="semi")
+            of_loan = self.old_index.filter(pl.col("category") == "payment").join(
+                self.changed["loan"], left_on="parent_id", right_on="id", how="semi"
+            )
+            again = pl.concat([of_record, of_loan]).unique("pos")
+            index.append(again.select(columns).with_columns(added=pl.lit(False)))
+        verdicts = pl.concat(
+            [stage.settled.verdicts.select("pos", "applied", record_parent="parent_id") for stage in self.stages.values()]
+        )
+        events = pl.concat(index).join(verdicts, on="pos", how="left").with_columns(pl.col("applied").fill_null(False))
+        return self._with_clients(events).drop("record_parent", "parent_id")
+
+    def _with_clients(self, events: pl.DataFrame) -> pl.DataFrame:
+        """Add `client_id`: the client an event is about, as far as it is known at the event's position."""
+        parts = []
+        for (category,), part in events.group_by("category"):
+            if category is None:
+                parts.append(part.with_columns(client_id=pl.lit(None, dtype=pl.String)))
+                continue
+            entity = ENTITIES[str(category)]
+            if entity.parent is None:
+                parts.append(part.with_columns(client_id="entity_id"))
+                continue
+            parent = self._record_parents(entity, part)
+            if entity.parent != "client":
+                parent = self._parents_of(ENTITIES[entity.parent], part["pos"], parent)
+            parts.append(part.with_columns(client_id=parent))
+        return pl.concat(parts)
+
+    def _record_parents(self, entity: Entity, events: pl.DataFrame) -> pl.Series:
+        """Return the parent's id of each event's record as it stands after the event, else the one sent."""
+        unsound = events.filter(pl.col("entity_id").is_not_null() & ~pl.col("sound"))
+        lives = self._lives(entity, unsound.select(id="entity_id").unique())
+        joined = events.join(
+            lives.select("id", "created_pos", of_record=str(entity.parent_id)),
+            left_on="entity_id",
+            right_on="id",
+            how="left",
+            maintain_order="left",
+        )
+        there = pl.when(pl.col("created_pos") < pl.col("pos")).then(pl.col("of_record"))
+        return joined.select(pl.coalesce("record_parent", there, "parent_id")).to_series()
+
+    def _parents_of(self, entity: Entity, pos: pl.Series, ids: pl.Series) -> pl.Series:
+        """Return the parents of records of `entity` as they stand at positions, null where they are not there yet."""
+        frame = pl.DataFrame({"pos": pos, "id": ids})
+        lives = self._lives(entity, frame.select("id").drop_nulls().unique())
+        joined = frame.join(lives, on="id", how="left", maintain_order="left")
+        return joined.select(pl.when(pl.col("created_pos") < pl.col("pos")).then(pl.col(str(entity.parent_id)))).to_series()
+
+
+def _different(was: pl.DataFrame, now: pl.DataFrame) -> pl.DataFrame:
+    """Return the ids whose lives are not the same in both."""
+    alike = was.join(now, on=was.columns, how="semi", nulls_equal=True).select("id")
+    return pl.concat([was.select("id"), now.select("id")]).unique().join(alike, on="id", how="anti")

@@ -1,0 +1,65 @@
+"""Where everything lies under one home, and the settings of a run. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """The folders and files of one home."""
+
+    root: Path
+
+    @property
+    def inbox(self) -> Path:
+        """Where partners drop files. A run never writes here."""
+        return self.root / "data" / "inbox"
+
+    @property
+    def warehouse(self) -> Path:
+        """What analysts open: the published warehouse."""
+        return self.root / "data" / "warehouse.duckdb"
+
+    @property
+    def state(self) -> Path:
+        """The pipeline's own working files."""
+        return self.root / "data" / "state"
+
+    @property
+    def working(self) -> Path:
+        """The working warehouse, of which the published one is a copy."""
+        return self.state / "warehouse.duckdb"
+
+    @property
+    def archive(self) -> Path:
+        """The original bytes of every drop, named by their SHA-256."""
+        return self.state / "archive"
+
+    @property
+    def log(self) -> Path:
+        """The event log: checked events as Parquet parts."""
+        return self.state / "log"
+
+    @property
+    def lock(self) -> Path:
+        """The lock that one run at a time holds."""
+        return self.state / "lock"
+
+    @property
+    def reports(self) -> Path:
+        """The rejection reports, a folder a business date."""
+        return self.root / "reports"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What `nightdrop.toml` and `NIGHTDROP_*` may set."""
+
+    chunk_bytes: int = 64 * 1024 * 1024
+    """How many uncompressed bytes are read and checked at a time."""
+    registration_patterns: dict[str, str] = field(default_factory=dict)
+    """Wanted form of a registration number per client type (`individual`, `company`): a regular expression for the whole value.
+
+    Touches rules."""

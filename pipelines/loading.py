@@ -1,0 +1,192 @@
+"""Load a decision into the working warehouse: every table in step with every other. Runs in the caller's transaction."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import duckdb
+import polars as pl
+
+from pipelines.causes import find_causes
+from pipelines.database import handed_over, query
+from pipelines.deciding import Decision, Living, Stage
+from pipelines.schema import TABLES
+from pipelines.settling import SPAN
+
+RawLines = Callable[[str, str, pl.DataFrame], pl.Series]
+"""Path and SHA-256 of a drop, and byte_offset, byte_length of records in it, ascending -> their bytes (Binary)."""
+_POSITION = ("business_date", "path", "line")
+_BY_LINE = ("rejections", "warnings", "loan_changes", "rejected_lines")
+"""Tables whose rows hang on an event."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Which run decides, and when."""
+
+    run_id: str
+    at: datetime
+    """UTC."""
+
+    @classmethod
+    def now(cls) -> Moment:
+        """Return the moment of a run that begins: its id sorts by time."""
+        at = datetime.now(UTC)
+        return cls(f"{at:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}", at)
+
+    @property
+    def naive(self) -> datetime:
+        """Return `at` as the warehouse keeps it: UTC without zone."""
+        return self.at.replace(tzinfo=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What changed in the warehouse: flipped verdicts, and the drops (business_date, path) that have any event written."""
+
+    flipped: int
+    drops: pl.DataFrame
+
+
+def load(con: duckdb.DuckDBPyConnection, decision: Decision, living: Living, raw_lines: RawLines, moment: Moment) -> Loaded:
+    """Write a decision: events and what hangs on them, records, histories, causes, flips, counts of drops."""
+    _take_out(con, living.gone)
+    places = living.drops.select("rank", "business_date", "path", "sha256")
+    events = _placed(decision.events, places).with_columns(
+        verdict=pl.when("applied").then(pl.lit("applied")).otherwise(pl.lit("rejected")),
+        decided_at=pl.lit(moment.naive, dtype=pl.Datetime("us")),
+    )
+    again = _differing(con, events.filter(~pl.col("added")))
+    _write_events(con, events.filter("added"), again)
+    _write_findings(con, decision, events)
+    _write_changes(con, decision, events)
+    _write_raw(con, pl.concat([events.filter("added"), again.select(events.columns)]), raw_lines)
+    for stage in decision.stages:
+        _write_records(con, stage, decision)
+    find_causes(con, decision.since, places.select("business_date", "path", "rank"))
+    flips = again.filter(pl.col("was") != pl.col("verdict"))
+    _write_flips(con, flips, living, moment)
+    written = pl.concat([events.select("business_date", "path"), living.drops.filter("added").select("business_date", "path")])
+    return Loaded(len(flips), written.unique())
+
+
+def _placed(frame: pl.DataFrame, places: pl.DataFrame) -> pl.DataFrame:
+    """Give every event its drop's business_date, path and sha256."""
+    return frame.join(places, on="rank", how="left", maintain_order="left")
+
+
+def _take_out(con: duckdb.DuckDBPyConnection, gone: pl.DataFrame) -> None:
+    if gone.is_empty():
+        return
+    with handed_over(con, gone=gone.select("business_date", "path")):
+        for table in ("events", *_BY_LINE):
+            con.execute(f"DELETE FROM {table} AS t USING gone WHERE t.business_date = gone.business_date AND t.path = gone.path")
+
+
+def _differing(con: duckdb.DuckDBPyConnection, events: pl.DataFrame) -> pl.DataFrame:
+    """Return those events of earlier runs that the warehouse has otherwise, with the verdict it `was`."""
+    if events.is_empty():
+        return events.with_columns(was=pl.lit(None, dtype=pl.String))
+    stand = query(
+        con,
+        "SELECT e.business_date, e.path, e.line, e.verdict AS was, e.client_id AS was_client FROM events AS e "
+        "SEMI JOIN those ON those.business_date = e.business_date AND those.path = e.path AND those.line = e.line",
+        those=events.select(_POSITION),
+    )
+    joined = events.join(stand, on=_POSITION, how="left", maintain_order="left")
+    other = pl.col("was").ne_missing(pl.col("verdict")) | pl.col("was_client").ne_missing(pl.col("client_id"))
+    return joined.filter(other).drop("was_client")
+
+
+def _write_events(con: duckdb.DuckDBPyConnection, added: pl.DataFrame, again: pl.DataFrame) -> None:
+    _delete_lines(con, ["events"], again)
+    _insert(con, "events", added)
+    _insert(con, "events", again)
+
+
+def _delete_lines(con: duckdb.DuckDBPyConnection, tables: Iterable[str], events: pl.DataFrame) -> None:
+    if events.is_empty():
+        return
+    with handed_over(con, those=events.select(_POSITION)):
+        for table in tables:
+            con.execute(
+                f"DELETE FROM {table} AS t USING those "
+                "WHERE t.business_date = those.business_date AND t.path = those.path AND t.line = those.line"
+            )
+
+
+def _insert(con: duckdb.DuckDBPyConnection, table: str, frame: pl.DataFrame) -> None:
+    """Insert the table's columns out of a frame; columns it lacks are NULL."""
+    if frame.is_empty():
+        return
+    columns = [name for name in TABLES[table].names if name in frame.columns]
+    with handed_over(con, incoming=frame.select(columns)):
+        con.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming")
+
+
+def _write_findings(con: duckdb.DuckDBPyConnection, decision: Decision, events: pl.DataFrame) -> None:
+    """Write rejections and warnings of everything decided; those of earlier runs are replaced."""
+    _delete_lines(con, ["rejections", "warnings", "loan_changes"], events.filter(pl.col("sound") & ~pl.col("added")))
+    who = events.select("pos", *_POSITION, "category", "step", "entity_id")
+    _insert(con, "rejections", decision.reasons.join(who, on="pos", how="left"))
+    _insert(con, "warnings", decision.warnings.join(who, on="pos", how="left"))
+
+
+def _write_changes(con: duckdb.DuckDBPyConnection, decision: Decision, events: pl.DataFrame) -> None:
+    for stage in decision.stages:
+        changes = stage.settled.changes
+        if not changes.is_empty():
+            where = changes.join(events.select("pos", *_POSITION), on="pos", how="left")
+            _insert(con, f"{stage.entity.category}_changes", where.rename({"id": stage.entity.id}))
+
+
+def _write_raw(con: duckdb.DuckDBPyConnection, events: pl.DataFrame, raw_lines: RawLines) -> None:
+    """Keep the exact bytes of rejected records, and of no others."""
+    _delete_lines(con, ["rejected_lines"], events.filter(~pl.col("added")))
+    rejected = events.filter(pl.col("verdict") == "rejected").sort("rank", "line")
+    for (path, sha256), lines in rejected.group_by("path", "sha256", maintain_order=True):
+        raw = raw_lines(str(path), str(sha256), lines.select("byte_offset", "byte_length"))
+        _insert(con, "rejected_lines", lines.with_columns(raw.alias("raw")))
+
+
+def _write_records(con: duckdb.DuckDBPyConnection, stage: Stage, decision: Decision) -> None:
+    """Replace the touched records and what is younger than `since` of their histories."""
+    entity = stage.entity
+    versions = _with_ends(stage)
+    latest = versions.filter(pl.col("valid_to").is_null())
+    with handed_over(con, touched=stage.touched):
+        con.execute(
+            f"DELETE FROM {entity.history} AS v USING touched WHERE v.{entity.id} = touched.id "
+            "AND (v.valid_to IS NULL OR v.valid_to >= $since)",
+            {"since": decision.since},
+        )
+        con.execute(f"DELETE FROM {entity.table} AS t USING touched WHERE t.{entity.id} = touched.id")
+    _insert(con, entity.history, versions)
+    _insert(con, entity.table, latest)
+
+
+def _with_ends(stage: Stage) -> pl.DataFrame:
+    """Return the versions from the one before `since` on, each ending where the next begins."""
+    entity, new = stage.entity, stage.settled.versions
+    first = new.group_by(entity.id).agg(valid_to=pl.col("valid_from").min())
+    before = stage.before.join(first, on=entity.id, how="left")
+    columns = [*entity.names, *SPAN, "valid_from", "valid_to"]
+    return pl.concat([before.select(columns), new.select(columns)])
+
+
+def _write_flips(con: duckdb.DuckDBPyConnection, flips: pl.DataFrame, living: Living, moment: Moment) -> None:
+    """Note which verdicts changed, and because of which drop: the last that came or went at or before the event."""
+    if flips.is_empty():
+        return
+    came = living.drops.filter("added").select("business_date", "path", "rank")
+    went = living.gone.select("business_date", "path").join(
+        living.drops.select("business_date", "path", "rank"), on=["business_date", "path"], how="left"
+    )
+    moved = pl.concat([came, went]).with_columns(pl.col("rank").fill_null(-1)).sort("rank")
+    because = flips.sort("rank").join_asof(moved.select("rank", because_path="path"), on="rank", strategy="backward")
+    _insert(
+        con, "verdict_changes", because.select(*_POSITION, "was", "because_path", now="verdict", run_id=pl.lit(moment.run_id))
+    )

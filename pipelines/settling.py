@@ -1,0 +1,369 @@
+"""Settle one stage: which events are applied, why the others are not, and what the records become. Pure.
+
+`settle` is a table for some records in, a table out: it knows nothing but the frames it is given, so it serves any set of
+whole records, in any order, on any machine. It equals the law's loop (contract, section 1) on every input.
+
+Of a record, the first sound create whose parent lives makes it, the first sound delete after that ends it; neither depends on
+updates. The updates between are taken as applied, all their merged records checked at once, and only records where one
+breaks a rule are decided one by one (`contested`). Cost is linear in events whatever their verdicts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from pipelines.contested import decide_one_by_one
+from pipelines.timeline import BASE, CREATE, DELETE, NEVER, UPDATE, Bools, Ints, Timeline
+from validation.fields import Entity
+from validation.findings import as_text, describe, fill, find
+from validation.rules import BEFORE, EVENT, PARENT, Rule
+
+REASONS = {"pos": pl.Int64(), "code": pl.String(), "field": pl.String(), "value": pl.String(), "message": pl.String()}
+CHANGES = {
+    "pos": pl.Int64(),
+    "id": pl.String(),
+    "field": pl.String(),
+    "old_value": pl.String(),
+    "new_value": pl.String(),
+    "change_date": pl.Date(),
+    "change_reason": pl.String(),
+}
+SPAN = {"created_on": pl.Date(), "updated_on": pl.Date(), "deleted_on": pl.Date()}
+
+
+def lives_schema(entity: Entity) -> dict[str, pl.DataType]:
+    """Return the columns of lives: `id`, when the record was created and deleted, and what its children may ask for."""
+    shown: dict[str, pl.DataType] = {
+        name: entity.field(name).type.dtype for name in (entity.parent_id, "currency") if name in entity.names
+    }
+    return {"id": pl.String(), "created_pos": pl.Int64(), "deleted_pos": pl.Int64(), **shown}
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What a stage gives. `pos` is an event's position, `id` a record's id.
+
+    `verdicts`: pos, applied, parent_id (of the record as it stands after the event; null where there is none).
+    `reasons`, `warnings`: columns `REASONS`. `changes`: columns `CHANGES`, one a watched field changed by an applied update.
+    `versions`: the fields, `SPAN`, valid_from, valid_to: one a record and business date with an applied event.
+    `lives`: columns `lives_schema`, of every record that was ever created.
+    """
+
+    verdicts: pl.DataFrame
+    reasons: pl.DataFrame
+    warnings: pl.DataFrame
+    changes: pl.DataFrame
+    versions: pl.DataFrame
+    lives: pl.DataFrame
+
+
+def settle(entity: Entity, rules: Sequence[Rule], before: pl.DataFrame, events: pl.DataFrame, parents: pl.DataFrame) -> Settled:
+    """Settle whole records of one entity.
+
+    `before`: the records as they stood (fields, created_on, created_pos, deleted_pos), positions before the events';
+    `events`: sound events (pos, date, step, sent, fields); `parents`: lives of the parents they name (empty for a client).
+    """
+    timeline = Timeline.of(entity, before, events)
+    errors = [rule for rule in rules if rule.severity == "error"]
+    stage = _Stage.of(timeline, errors, parents)
+    applied, broken = _apply_updates(stage, errors)
+    return Settled(
+        _verdicts(stage, applied),
+        pl.concat([_lifecycle_reasons(stage), stage.mismatches, broken]),
+        _warnings(stage, [rule for rule in rules if rule.severity == "warning"], applied),
+        _changes(stage, applied),
+        _versions(stage, applied),
+        _lives(stage),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    """A timeline with the lives of its records found out."""
+
+    timeline: Timeline
+    created: Ints
+    """Per row, the row that creates its record; NEVER when none does."""
+    deleted: Ints
+    """Per row, the row that deletes its record; NEVER when none does."""
+    parents: pl.DataFrame
+    """One row a create, in order: row, parent_known, parent_gone."""
+    parent_lives: pl.DataFrame
+    mismatches: pl.DataFrame
+    """Reasons (columns `REASONS`) of creates that disagree with their living parent."""
+
+    @classmethod
+    def of(cls, timeline: Timeline, rules: Sequence[Rule], lives: pl.DataFrame) -> _Stage:
+        rows = np.arange(len(timeline), dtype=np.int64)
+        parents = _parents_of_creates(timeline, lives)
+        welcome = parents.filter(pl.col("parent_known") & ~pl.col("parent_gone"))["row"].to_numpy()
+        bad, mismatches = _mismatches(timeline, [rule for rule in rules if rule.waits_for_parent], welcome, lives)
+        creating = timeline.step == BASE
+        creating[welcome] = True
+        creating[bad] = False
+        created = timeline.first(creating)[timeline.group]
+        ending = (timeline.step == DELETE) & (created < rows)
+        ending |= (timeline.step == BASE) & timeline.values("deleted_pos", rows).is_not_null().to_numpy()
+        deleted = timeline.first(ending)[timeline.group]
+        # A create of an id that is taken is refused for that, whatever its parent says.
+        taken = pl.Series(timeline.pos[rows > created], dtype=pl.Int64)
+        return cls(timeline, created, deleted, parents, lives, mismatches.filter(~pl.col("pos").is_in(taken.implode())))
+
+
+def _parents_of_creates(timeline: Timeline, lives: pl.DataFrame) -> pl.DataFrame:
+    """Return row, parent_known, parent_gone of every create, as its parent stands at the create's own position."""
+    rows = np.flatnonzero(timeline.step == CREATE)
+    creates = pl.DataFrame({"row": rows.astype(np.int64), "pos": timeline.pos[rows]})
+    if timeline.entity.parent_id is None:
+        return creates.select("row", parent_known=pl.lit(True), parent_gone=pl.lit(False))
+    return (
+        creates.with_columns(timeline.values(timeline.entity.parent_id, rows).alias("id"))
+        .join(lives, on="id", how="left", maintain_order="left")
+        .select(
+            "row",
+            parent_known=(pl.col("created_pos") < pl.col("pos")).fill_null(False),
+            parent_gone=(pl.col("deleted_pos") < pl.col("pos")).fill_null(False),
+        )
+    )
+
+
+def _of_parent(timeline: Timeline, lives: pl.DataFrame, rules: Sequence[Rule], at: Ints, ids: pl.Series) -> list[pl.Series]:
+    """Return the parent's fields that the rules read, at the rows `at`; null where the parent is not there yet."""
+    wanted = sorted({name for rule in rules for name in rule.reads if name.startswith(PARENT)})
+    if not wanted:
+        return []
+    joined = (
+        pl.DataFrame({"id": ids, "pos": timeline.pos[at]})
+        .join(lives, on="id", how="left", maintain_order="left")
+        .with_columns(there=pl.col("created_pos") < pl.col("pos"))
+    )
+    return [joined.select(pl.when("there").then(pl.col(name.removeprefix(PARENT))).alias(name)).to_series() for name in wanted]
+
+
+def _mismatches(timeline: Timeline, rules: Sequence[Rule], welcome: Ints, lives: pl.DataFrame) -> tuple[Ints, pl.DataFrame]:
+    """Return the rows of creates that disagree with their living parent, and their reasons."""
+    entity = timeline.entity
+    if not rules or entity.parent_id is None:
+        return np.empty(0, np.int64), pl.DataFrame(schema=REASONS)
+    own = sorted({name for rule in rules for name in rule.reads if "." not in name})
+    ids = timeline.values(entity.parent_id, welcome)
+    frame = pl.DataFrame([timeline.values(name, welcome) for name in own] + _of_parent(timeline, lives, rules, welcome, ids))
+    found = find(f"{entity.category} record", rules, frame)
+    return welcome[found["row"].to_numpy()], _placed(describe(found, rules, frame), timeline.pos[welcome])
+
+
+def _placed(described: pl.DataFrame, pos: Ints) -> pl.DataFrame:
+    """Replace `row` by the position of the event that stands there."""
+    return described.with_columns(pos=pl.Series(pos).gather(described["row"])).select(*REASONS)
+
+
+def _apply_updates(stage: _Stage, rules: Sequence[Rule]) -> tuple[Bools, pl.DataFrame]:
+    """Return which rows are applied, and the reasons of updates whose merged record breaks a rule."""
+    timeline = stage.timeline
+    rows = np.arange(len(timeline), dtype=np.int64)
+    updates = (timeline.step == UPDATE) & (stage.created < rows) & (rows < stage.deleted)
+    applied: Bools = (rows == stage.created) | (rows == stage.deleted) | updates
+    read = sorted({_field(name) for rule in rules for name in rule.reads if not name.startswith(PARENT)})
+    if not read:
+        return applied, pl.DataFrame(schema=REASONS)
+    risky = np.flatnonzero(updates & timeline.sends(*read))
+    name = f"{timeline.entity.category} record"
+    found = find(name, rules, _merged(stage, rules, applied, risky))
+    if found.is_empty():
+        return applied, pl.DataFrame(schema=REASONS)
+
+    contested = np.zeros(len(timeline.starts), dtype=np.bool_)
+    contested[timeline.group[risky[found["row"].to_numpy()]]] = True
+    at = np.flatnonzero(contested[timeline.group] & (stage.created <= rows))
+    applied[at] &= decide_one_by_one(timeline, rules, at, updates[at], _known_of_parents(stage, rules, at))
+
+    risky = risky[contested[timeline.group[risky]]]
+    frame = _merged(stage, rules, applied, risky)
+    found = find(name, rules, frame)
+    refused = np.zeros(len(timeline), dtype=np.bool_)
+    refused[risky[found["row"].to_numpy()]] = True
+    if not np.array_equal(refused, updates & ~applied):
+        raise RuntimeError(f"{name}: events decided one by one and all at once differ; nothing was changed")
+    return applied, _placed(describe(found, rules, frame), timeline.pos[risky])
+
+
+def _merged(stage: _Stage, rules: Sequence[Rule], applied: Bools, at: Ints) -> pl.DataFrame:
+    """Return the records that the rows `at` would make: the columns the rules read and speak of."""
+    timeline, columns = stage.timeline, []
+    for name in sorted({name for rule in rules for name in (rule.field, *rule.reads)}):
+        field = _field(name)
+        if name.startswith(PARENT):
+            continue
+        if name.startswith(BEFORE):
+            column = timeline.before(field, applied, at)
+        elif name.startswith(EVENT):
+            column = timeline.brought(field, at)
+        else:
+            column = timeline.merged(field, applied, at)
+        columns.append(column.alias(name))
+    if timeline.entity.parent_id is not None and any(name.startswith(PARENT) for rule in rules for name in rule.reads):
+        ids = timeline.merged(timeline.entity.parent_id, applied, at)
+        columns += _of_parent(timeline, stage.parent_lives, rules, at, ids)
+    return pl.DataFrame(columns)
+
+
+def _known_of_parents(stage: _Stage, rules: Sequence[Rule], at: Ints) -> dict[str, pl.Series]:
+    """Return, per field the rules read of the parent, its value for the record of each of the rows `at`.
+
+    An update that names another parent is refused for that alone, so the parent of the creation serves all rows.
+    """
+    timeline = stage.timeline
+    if timeline.entity.parent_id is None:
+        return {}
+    ids = timeline.values(timeline.entity.parent_id, stage.created[at])
+    columns = _of_parent(timeline, stage.parent_lives, rules, at, ids)
+    return {column.name.removeprefix(PARENT): column for column in columns}
+
+
+def _field(name: str) -> str:
+    return name.rpartition(".")[2]
+
+
+def _verdicts(stage: _Stage, applied: Bools) -> pl.DataFrame:
+    timeline = stage.timeline
+    at = np.flatnonzero(timeline.step != BASE)
+    parent_id = timeline.entity.parent_id
+    there = stage.created[at] <= at
+    record_parent = pl.Series([None], dtype=pl.String).new_from_index(0, len(at))
+    if parent_id is not None and len(at):
+        of_record = timeline.values(parent_id, np.where(there, stage.created[at], at))
+        record_parent = pl.select(pl.when(pl.Series(there)).then(of_record)).to_series()
+    return pl.DataFrame({"pos": timeline.pos[at], "applied": applied[at], "parent_id": record_parent})
+
+
+def _lifecycle_reasons(stage: _Stage) -> pl.DataFrame:
+    """Return the reasons `exists`, `unknown`, `deleted`, one a refused event."""
+    timeline, entity = stage.timeline, stage.timeline.entity
+    rows = np.arange(len(timeline), dtype=np.int64)
+    is_create = timeline.step == CREATE
+    later = np.isin(timeline.step, (UPDATE, DELETE))
+    own = f"{entity.category}_{{}}"
+    reasons = [
+        _lifecycle(stage, is_create & (stage.created < rows), own.format("exists"), entity.id, "is taken: ids are never reused"),
+        _lifecycle(stage, later & (rows < stage.created), own.format("unknown"), entity.id, "was never created"),
+        _lifecycle(stage, later & (stage.deleted < rows), own.format("deleted"), entity.id, "is deleted"),
+    ]
+    if entity.parent_id is not None:
+        free = is_create.copy()
+        free[is_create] = stage.created[is_create] >= rows[is_create]
+        known, gone = np.zeros(len(timeline), np.bool_), np.zeros(len(timeline), np.bool_)
+        known[is_create] = stage.parents["parent_known"].to_numpy()
+        gone[is_create] = stage.parents["parent_gone"].to_numpy()
+        of_parent = f"{entity.parent}_{{}}"
+        reasons += [
+            _lifecycle(stage, free & ~known, of_parent.format("unknown"), entity.parent_id, "was never created"),
+            _lifecycle(stage, free & known & gone, of_parent.format("deleted"), entity.parent_id, "is deleted"),
+        ]
+    return pl.concat(reasons)
+
+
+_WANTED = {
+    "exists": "wanted an update, or a new id",
+    "unknown": "wanted its create at an earlier position; the event is decided again when that arrives",
+    "deleted": "wanted an id that lives",
+}
+
+
+def _lifecycle(stage: _Stage, where: Bools, code: str, field: str, what: str) -> pl.DataFrame:
+    timeline = stage.timeline
+    at = np.flatnonzero(where)
+    category, _, kind = code.rpartition("_")
+    return pl.DataFrame({"pos": timeline.pos[at], "value": timeline.values(field, at)}).select(
+        "pos",
+        code=pl.lit(code),
+        field=pl.lit(field),
+        value="value",
+        message=fill(f'{category} "{{value}}" {what} at this position; {_WANTED[kind]}'),
+    )
+
+
+def _warnings(stage: _Stage, rules: Sequence[Rule], applied: Bools) -> pl.DataFrame:
+    """Return the warnings of records that applied creates and updates make, when they send a field the rule reads."""
+    timeline = stage.timeline
+    read = sorted({_field(name) for rule in rules for name in rule.reads})
+    if not read:
+        return pl.DataFrame(schema=REASONS)
+    at = np.flatnonzero(applied & np.isin(timeline.step, (CREATE, UPDATE)) & timeline.sends(*read))
+    frame = pl.DataFrame([timeline.after(field, applied, at) for field in read])
+    name = f"{timeline.entity.category} record"
+    return _placed(describe(find(name, rules, frame), rules, frame), timeline.pos[at])
+
+
+def _changes(stage: _Stage, applied: Bools) -> pl.DataFrame:
+    timeline, entity = stage.timeline, stage.timeline.entity
+    changes = [pl.DataFrame(schema=CHANGES)]
+    for field in entity.watched:
+        at = np.flatnonzero(applied & (timeline.step == UPDATE) & timeline.sends(field))
+        frame = pl.DataFrame(
+            {
+                "pos": timeline.pos[at],
+                "id": timeline.values(entity.id, at),
+                "old_value": timeline.before(field, applied, at),
+                "new_value": timeline.after(field, applied, at),
+                "change_date": timeline.brought("change_date", at),
+                "change_reason": timeline.brought("change_reason", at),
+            }
+        )
+        changes.append(
+            frame.filter(pl.col("old_value").ne_missing(pl.col("new_value"))).select(
+                "pos",
+                "id",
+                "change_date",
+                "change_reason",
+                field=pl.lit(field),
+                old_value=as_text("old_value"),
+                new_value=as_text("new_value"),
+            ).select(*CHANGES)
+        )
+    return pl.concat(changes)
+
+
+def _versions(stage: _Stage, applied: Bools) -> pl.DataFrame:
+    """Return one version a record and business date: the record after the date's last applied event."""
+    timeline = stage.timeline
+    at = np.flatnonzero(applied & (timeline.step != BASE))
+    dates, group = timeline.values("date", at), timeline.group[at]
+    days = dates.to_physical().to_numpy()
+    last = np.r_[(group[1:] != group[:-1]) | (days[1:] != days[:-1]), True] if len(at) else np.empty(0, np.bool_)
+    at, dates, group = at[last], dates.filter(pl.Series(last)), group[last]
+    same = np.r_[group[1:] == group[:-1], False] if len(at) else np.empty(0, np.bool_)
+    ends = pl.select(pl.when(pl.Series(same)).then(dates.shift(-1))).to_series()
+    gone = pl.Series(stage.deleted[at] <= at)
+    fields = [timeline.after(field, applied, at) for field in timeline.entity.names]
+    return pl.DataFrame(fields).with_columns(
+        created_on=timeline.values("date", stage.created[at]),
+        updated_on=dates,
+        deleted_on=pl.when(gone).then(dates),
+        valid_from=dates,
+        valid_to=ends,
+    )
+
+
+def _lives(stage: _Stage) -> pl.DataFrame:
+    timeline, entity = stage.timeline, stage.timeline.entity
+    at = timeline.starts[stage.created[timeline.starts] < NEVER] if len(timeline) else timeline.starts
+    created, deleted = stage.created[at], stage.deleted[at]
+    known = deleted < NEVER
+    ended = np.where(known, deleted, 0)
+    before_created = timeline.values("created_pos", created)
+    before_deleted = timeline.values("deleted_pos", created)
+    shown = [timeline.values(name, created) for name in lives_schema(entity) if name in entity.names]
+    return pl.DataFrame(
+        [
+            timeline.values(entity.id, created).alias("id"),
+            before_created.fill_null(pl.Series(timeline.pos[created], dtype=pl.Int64)).alias("created_pos"),
+            pl.select(pl.coalesce(before_deleted, pl.when(pl.Series(known)).then(pl.Series(timeline.pos[ended], dtype=pl.Int64))))
+            .to_series()
+            .alias("deleted_pos"),
+            *shown,
+        ]
+    ).select(*lives_schema(entity))

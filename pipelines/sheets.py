@@ -1,0 +1,121 @@
+"""What reading gives: sheets of raw events, unread lines and filler, as docs/design.md says. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+
+import polars as pl
+
+from validation.entities import ENTITIES
+
+PLACE = {"line": pl.Int64(), "byte_offset": pl.Int64(), "byte_length": pl.Int64(), "byte_span": pl.Int64()}
+"""Where a record stands: its first line, its first byte, its bytes without its line end, and with it."""
+UNKNOWN = pl.List(pl.Struct({"name": pl.String(), "value": pl.String()}))
+UNREAD: dict[str, pl.DataType] = {**PLACE, "code": pl.String(), "category": pl.String(), "value": pl.String()}
+FILLER: dict[str, pl.DataType] = {"byte_offset": pl.Int64(), "byte_span": pl.Int64(), "kind": pl.String()}
+
+MAX_RECORD = 1024 * 1024
+"""A record with more bytes than this, its line end not counted, is `line_too_long`."""
+
+Place = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """What some bytes of a drop say."""
+
+    sheets: dict[str, pl.DataFrame]
+    """A sheet a category, of the categories that occur."""
+    unread: pl.DataFrame
+    """Records with a line reason: line, byte_offset, byte_length, byte_span, code, category, value."""
+    filler: pl.DataFrame
+    """Bytes that belong to no record: byte_offset, byte_span, kind (`bom`, `header`, `blank`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An event as sent, for one row of its category's sheet."""
+
+    category: str
+    texts: dict[str, str | None]
+    """Text by spelling; a spelling that is not sent has no entry, an explicit null is None."""
+    wrong: tuple[str, ...]
+    """Spellings whose value has another type than their field wants."""
+    unknown: tuple[tuple[str, str | None], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A record with a line reason."""
+
+    code: str
+    category: str | None = None
+    value: str | None = None
+
+
+@cache
+def sheet_schema(category: str) -> dict[str, pl.DataType]:
+    """Return the columns of a category's sheet."""
+    spellings = {name: pl.String() for name in ENTITIES[category].spellings}
+    return {**PLACE, **spellings, "sent": pl.UInt64(), "wrong": pl.UInt64(), "unknown": UNKNOWN}
+
+
+@cache
+def _bits(category: str) -> dict[str, int]:
+    return {name: 1 << bit for bit, name in enumerate(ENTITIES[category].spellings)}
+
+
+def sheet_of(category: str, rows: Iterable[tuple[Place, Event]]) -> pl.DataFrame:
+    """Return the sheet of events of one category."""
+    names, bits = ENTITIES[category].spellings, _bits(category)
+    return pl.DataFrame(
+        [
+            (
+                *place,
+                *(event.texts.get(name) for name in names),
+                sum(bits[name] for name in event.texts),
+                sum(bits[name] for name in event.wrong),
+                [{"name": name, "value": value} for name, value in event.unknown] or None,
+            )
+            for place, event in rows
+        ],
+        schema=sheet_schema(category),
+        orient="row",
+    )
+
+
+@dataclass(slots=True)
+class Findings:
+    """Collects what a reader finds in one block, in any order, and makes the chunk of it."""
+
+    events: list[tuple[Place, Event]] = field(default_factory=list)
+    unread: list[tuple[Place, Unread]] = field(default_factory=list)
+    filler: list[tuple[int, int, str]] = field(default_factory=list)
+    """Offset, span, kind."""
+
+    def add(self, place: Place, found: Event | Unread) -> None:
+        """Take what a record says."""
+        if isinstance(found, Event):
+            self.events.append((place, found))
+        else:
+            self.unread.append((place, found))
+
+    def chunk(self, plain: Mapping[str, pl.DataFrame] | None = None) -> Chunk:
+        """Return everything in the order of the lines; `plain` are sheets that were read in whole columns."""
+        sheets = dict(plain or {})
+        by_category: dict[str, list[tuple[Place, Event]]] = {}
+        for place, event in self.events:
+            by_category.setdefault(event.category, []).append((place, event))
+        for category, rows in by_category.items():
+            sheet = sheet_of(category, rows)
+            if category in sheets:
+                sheet = pl.concat([sheets[category], sheet])
+            sheets[category] = sheet.sort("line")
+        unread = [(*place, found.code, found.category, found.value) for place, found in self.unread]
+        return Chunk(
+            sheets={category: sheets[category] for category in ENTITIES if category in sheets},
+            unread=pl.DataFrame(unread, schema=UNREAD, orient="row").sort("line"),
+            filler=pl.DataFrame(self.filler, schema=FILLER, orient="row").sort("byte_offset"),
+        )

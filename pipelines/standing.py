@@ -1,0 +1,86 @@
+"""What the working warehouse says of records: how they stood, when they were made, which drops live. Reads only."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import duckdb
+import polars as pl
+
+from pipelines.database import query
+from pipelines.eventlog import position
+from pipelines.settling import lives_schema
+from validation.fields import Entity
+
+_EARLIER = pl.lit(-1, dtype=pl.Int64)
+"""Position of what happened before the first date that is decided again."""
+
+
+def living_drops(con: duckdb.DuckDBPyConnection) -> pl.DataFrame:
+    """Return business_date, path, sha256 of every drop that is in the warehouse."""
+    return query(con, "SELECT business_date, path, sha256 FROM drops WHERE status = 'applied'")
+
+
+def records_before(con: duckdb.DuckDBPyConnection, entity: Entity, ids: pl.DataFrame, since: date) -> pl.DataFrame:
+    """Return the records of those ids (column `id`) as they stood before business date `since`.
+
+    Columns: the fields, created_on, updated_on, deleted_on, valid_from, created_pos, deleted_pos.
+    """
+    types = pl.Schema({field.name: field.type.dtype for field in entity.fields})
+    columns = ", ".join((*entity.names, "created_on", "updated_on", "deleted_on", "valid_from"))
+    found = query(
+        con,
+        f"SELECT {columns} FROM {entity.history} AS v SEMI JOIN ids ON ids.id = v.{entity.id} "
+        "WHERE valid_from < $since AND (valid_to IS NULL OR valid_to >= $since)",
+        {"since": since},
+        ids=ids,
+    )
+    return found.cast(types).with_columns(
+        created_pos=_EARLIER, deleted_pos=pl.when(pl.col("deleted_on").is_not_null()).then(_EARLIER)
+    )
+
+
+def records_named(con: duckdb.DuckDBPyConnection, drops: pl.DataFrame) -> pl.DataFrame:
+    """Return category, entity_id of every record that the events of those drops (business_date, path) name."""
+    return query(
+        con,
+        "SELECT DISTINCT category, entity_id FROM events AS e SEMI JOIN those "
+        "ON those.business_date = e.business_date AND those.path = e.path",
+        those=drops.select("business_date", "path"),
+    )
+
+
+def lives(con: duckdb.DuckDBPyConnection, entity: Entity, ids: pl.DataFrame, since: date, ranks: pl.DataFrame) -> pl.DataFrame:
+    """Return the lives (columns `lives_schema`) of those ids as the warehouse has them.
+
+    `ranks`: business_date, path, rank of the drops from `since` on; what happened earlier is at position -1.
+    """
+    schema = lives_schema(entity)
+    shown = "".join(f", t.{name}" for name in schema if name in entity.names)
+    found = query(
+        con,
+        f"SELECT t.{entity.id} AS id, t.deleted_on{shown} FROM {entity.table} AS t SEMI JOIN ids ON ids.id = t.{entity.id}",
+        ids=ids,
+    )
+    moments = query(
+        con,
+        "SELECT e.entity_id AS id, e.step, e.business_date, e.path, e.line FROM events AS e "
+        "SEMI JOIN ids ON ids.id = e.entity_id "
+        "WHERE e.category = $category AND e.business_date >= $since AND e.verdict = 'applied' AND e.step IN ('create', 'delete')",
+        {"category": entity.category, "since": since},
+        ids=ids,
+    )
+    # A drop that is no longer living has no rank: what it made is at no position that a living one has.
+    placed = moments.join(ranks, on=["business_date", "path"], how="left").select("id", "step", at=position().fill_null(-2))
+    made = placed.filter(pl.col("step") == "create").select("id", made="at")
+    ended = placed.filter(pl.col("step") == "delete").select("id", ended="at")
+    return (
+        found.join(made, on="id", how="left")
+        .join(ended, on="id", how="left")
+        .with_columns(
+            created_pos=pl.coalesce("made", _EARLIER),
+            deleted_pos=pl.when(pl.col("deleted_on").is_not_null()).then(pl.coalesce("ended", _EARLIER)),
+        )
+        .select(*schema)
+        .cast(pl.Schema(schema))
+    )

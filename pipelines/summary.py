@@ -1,0 +1,92 @@
+"""What a night came to, and the two ways in which a caller may watch it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Protocol, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class DropResult:
+    """One drop as the run leaves it: a row of `drops` without the diary's columns."""
+
+    path: str
+    business_date: date | None
+    sha256: str | None
+    """None when the file could not be read at all."""
+    bytes: int | None
+    records: int | None
+    """This count and the next three are None when the drop was not decided."""
+    applied: int | None
+    rejected: int | None
+    warned: int | None
+    status: str
+    reason: str | None = None
+    """Code of the contract's section 2; None when applied."""
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Night:
+    """One run from its start to its end."""
+
+    run_id: str
+    started_at: datetime
+    finished_at: datetime
+    drops: tuple[DropResult, ...]
+    """The drops this run looked at: the newly applied ones, and all that are held now."""
+    reasons: dict[str, int]
+    """How often each reason code was given by what this run decided, most frequent first."""
+    events: int
+    applied: int
+    rejected: int
+    flipped: int
+    """Verdicts of earlier runs that are now the other way round."""
+    seconds: float
+    steps: dict[str, float]
+    """Seconds a step, in the order in which they ran."""
+    changed: bool
+    """False when there was nothing new: the warehouse is as it was."""
+    dates: tuple[date, ...]
+    """Business dates whose report was written."""
+
+    @property
+    def held(self) -> tuple[DropResult, ...]:
+        """Return the drops that wait for a person."""
+        return tuple(drop for drop in self.drops if drop.status == "held")
+
+
+class Progress(Protocol):
+    """Somebody who watches a run."""
+
+    def step(self, name: str, total: int | None) -> None:
+        """Begin a step of `total` units (drops, events …); None when nobody knows how many."""
+
+    def advance(self, n: int = 1) -> None:
+        """Say that `n` more units of the step are done."""
+
+
+class StepRunner(Protocol):
+    """Runs one named step: plainly, or as the task of an orchestrator."""
+
+    def __call__(self, name: str, work: Callable[[], T]) -> T:
+        """Run `work` once, or again when the world was broken, and return what it gives."""
+
+
+WHAT_NEXT: dict[str, str] = {
+    "no_business_date": "drop it again under a name or folder with its date, such as 2026-11-16/",
+    "unknown_format": "drop it again as .jsonl, .ndjson or .csv (lower case), plain or with .gz or .zst",
+    "unreadable": "give this user the right to read it, or have a damaged file sent again",
+    "not_a_file": "put the file itself in the inbox: no link out of it, pipe or device",
+    "too_large": "have it sent in parts, or raise the limit it expands beyond",
+    "truncated": "it ends in the middle: have it sent again under the same name",
+    "manifest_mismatch": "file and manifest disagree: have both sent again",
+    "csv_header": "give it a header with `step`, an id column and each column once, and drop it again under the same name",
+    "too_many_rejects": "most of its records are refused: ask its sender whether this is the right file",
+    "same_bytes_other_date": "the same bytes came under an earlier date: ask its sender for this day's file",
+}
+"""What a person can do about a held drop, by reason code. Every run looks at it again by itself."""

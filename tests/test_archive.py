@@ -1,0 +1,154 @@
+"""Bytes go in once, come out as they were, and damage is a held drop."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+import zstandard
+
+from pipelines.archive import Archive, Stored
+from pipelines.problems import DropHeldError, NightdropError
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Archive:
+    return Archive(tmp_path / "state" / "archive")
+
+
+def keep(archive: Archive, tmp_path: Path, data: bytes) -> str:
+    source = tmp_path / "drop"
+    source.write_bytes(data)
+    return archive.store(source).sha256
+
+
+def test_stored_bytes_lie_under_their_hash_and_cannot_be_written(archive: Archive, tmp_path: Path) -> None:
+    source = tmp_path / "2024-01-02.csv"
+    source.write_bytes(b"step\n")
+    sha256 = hashlib.sha256(b"step\n").hexdigest()
+    assert archive.store(source) == Stored(sha256, 5)
+    kept = archive.path(sha256)
+    assert kept == archive.folder / sha256[:2] / sha256
+    assert kept.read_bytes() == b"step\n"
+    assert kept.stat().st_mode & 0o777 == 0o440
+    assert source.read_bytes() == b"step\n"
+
+
+def test_storing_the_same_bytes_again_leaves_the_archive_as_it_is(archive: Archive, tmp_path: Path) -> None:
+    sha256 = keep(archive, tmp_path, b"one")
+    before = archive.path(sha256).stat()
+    assert keep(archive, tmp_path, b"one") == sha256
+    assert archive.path(sha256).stat().st_ino == before.st_ino
+    assert [file for file in archive.folder.rglob("*") if file.is_file()] == [archive.path(sha256)]
+
+
+def test_a_damaged_copy_of_another_size_is_replaced_by_the_good_one(archive: Archive, tmp_path: Path) -> None:
+    sha256 = keep(archive, tmp_path, b"whole")
+    archive.path(sha256).chmod(0o600)
+    archive.path(sha256).write_bytes(b"who")
+    keep(archive, tmp_path, b"whole")
+    assert archive.path(sha256).read_bytes() == b"whole"
+
+
+def test_a_source_that_cannot_be_read_is_held_and_leaves_nothing_behind(archive: Archive, tmp_path: Path) -> None:
+    with pytest.raises(DropHeldError, match="unreadable") as held:
+        archive.store(tmp_path / "gone.csv")
+    assert held.value.reason == "unreadable"
+    os.mkfifo(tmp_path / "fifo.csv")
+    with pytest.raises(DropHeldError) as held:
+        archive.store(tmp_path / "fifo.csv")
+    assert held.value.reason == "not_a_file"
+    assert list(archive.folder.iterdir()) == []
+
+
+def test_a_file_that_keeps_growing_while_it_is_read_is_held(
+    archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "growing.csv"
+    source.write_bytes(b"a")
+    real = os.fstat
+
+    def grow(handle: int) -> os.stat_result:
+        with source.open("ab") as file:
+            file.write(b"b")
+        return real(handle)
+
+    monkeypatch.setattr(os, "fstat", grow)
+    with pytest.raises(DropHeldError, match="changed while it was read"):
+        archive.store(source)
+
+
+def test_what_a_killed_run_left_is_swept(archive: Archive, tmp_path: Path) -> None:
+    sha256 = keep(archive, tmp_path, b"kept")
+    (archive.folder / ".incoming-abc").write_bytes(b"half")
+    archive.sweep()
+    assert sorted(file.name for file in archive.folder.iterdir()) == [sha256[:2]]
+
+
+@pytest.mark.parametrize(
+    ("compression", "data"),
+    [
+        (None, b"one\ntwo\n"),
+        ("gz", gzip.compress(b"one\n") + gzip.compress(b"") + gzip.compress(b"two\n")),
+        ("zst", zstandard.compress(b"one\n") + zstandard.compress(b"") + zstandard.compress(b"two\n")),
+    ],
+)
+def test_all_members_of_a_compressed_file_are_read(
+    archive: Archive, tmp_path: Path, compression: str | None, data: bytes
+) -> None:
+    sha256 = keep(archive, tmp_path, data)
+    with archive.open_bytes(sha256, compression) as stream:
+        assert stream.read() == b"one\ntwo\n"
+    assert archive.read_ranges(sha256, compression, [0, 4, 5], [3, 1, 2]) == [b"one", b"t", b"wo"]
+    assert archive.read_ranges(sha256, compression, [], []) == []
+
+
+LONG = os.urandom(300_000)
+
+
+@pytest.mark.parametrize(
+    ("compression", "data"),
+    [
+        ("gz", b""),
+        ("gz", b"step,client_id\n"),
+        ("gz", gzip.compress(LONG)[:-9]),
+        ("gz", gzip.compress(LONG)[:-4] + b"\0\0\0\1"),
+        ("gz", gzip.compress(LONG) + b"garbage"),
+        ("gz", gzip.compress(LONG)[:5000] + b"\0" * 100 + gzip.compress(LONG)[5100:]),
+        ("zst", b""),
+        ("zst", b"step,client_id\n"),
+        ("zst", zstandard.compress(LONG)[:-1]),
+        ("zst", zstandard.compress(LONG) + b"garbage"),
+        ("zst", zstandard.compress(LONG) + zstandard.compress(LONG)[:10]),
+    ],
+)
+def test_damaged_compression_is_unreadable(archive: Archive, tmp_path: Path, compression: str, data: bytes) -> None:
+    sha256 = keep(archive, tmp_path, data)
+    with archive.open_bytes(sha256, compression) as stream, pytest.raises(DropHeldError) as held:
+        while stream.read(65536):
+            pass
+    assert held.value.reason == "unreadable"
+
+
+@pytest.mark.parametrize("compression", ["gz", "zst"])
+def test_large_compressed_files_come_out_whole(archive: Archive, tmp_path: Path, compression: str) -> None:
+    data = LONG + b"\0" * 20_000_000 + LONG
+    packed = gzip.compress(data, 1) if compression == "gz" else zstandard.compress(data)
+    sha256 = keep(archive, tmp_path, packed)
+    with archive.open_bytes(sha256, compression) as stream:
+        digest = hashlib.sha256()
+        while piece := stream.read(1_000_000):
+            digest.update(piece)
+    assert digest.hexdigest() == hashlib.sha256(data).hexdigest()
+    assert archive.read_ranges(sha256, compression, [299_990, 20_299_990], [10, 20]) == [LONG[-10:], b"\0" * 10 + LONG[:10]]
+
+
+def test_archived_bytes_that_are_gone_or_too_short_say_what_to_do(archive: Archive, tmp_path: Path) -> None:
+    with pytest.raises(NightdropError, match="backup"):
+        archive.open_bytes("0" * 64, None)
+    sha256 = keep(archive, tmp_path, b"short")
+    with pytest.raises(NightdropError, match="nightdrop verify"):
+        archive.read_ranges(sha256, None, [3], [10])

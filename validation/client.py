@@ -1,0 +1,107 @@
+"""A client: a person or a company that borrows or deposits. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import TYPE_CHECKING
+
+from validation.event_rules import event_schema
+from validation.fields import Entity, Field, FieldType
+from validation.record_rules import names
+from validation.rules import record_rule, schema
+from validation.words import is_missing, lacks_form
+
+if TYPE_CHECKING:
+    import pandera.polars as pa
+
+REGISTRATION_PATTERNS = {"individual": r"(?s:(ID|PASS)-.+)", "company": r"(?s:CR-.+)"}
+"""Wanted form of a registration number per client type; settings may replace it."""
+
+CLIENT = Entity(
+    category="client",
+    table="clients",
+    fields=(
+        Field("client_id", FieldType.TEXT, "The lender's reference of the client"),
+        Field("name", FieldType.TEXT, "Full name of the person or company", required=True),
+        Field("email", FieldType.TEXT, "E-mail address", required=True),
+        Field("phone", FieldType.TEXT, "Telephone number in E.164 form", required=True),
+        Field("address", FieldType.TEXT, "Postal address", required=True),
+        Field("country", FieldType.TEXT, "ISO 3166-1 alpha-2 code", required=True),
+        Field("is_company", FieldType.BOOLEAN, "True for a company, false for an individual", required=True),
+        Field("registration_number", FieldType.TEXT, "Identity document or company register number", required=True),
+        Field("gender", FieldType.TEXT, "male, female or company", required=True, choices=("male", "female", "company")),
+        Field("contact_person", FieldType.TEXT, "Who speaks for the company"),
+        Field("info", FieldType.OBJECT, "What the sender adds, as JSON"),
+        Field("first_name", FieldType.TEXT, "First name"),
+        Field("middle_name", FieldType.TEXT, "Middle name"),
+        Field("last_name", FieldType.TEXT, "Last name"),
+        Field("dob", FieldType.DATE, "Date of birth"),
+        Field("image", FieldType.TEXT, "Picture: URL or reference"),
+        Field("city", FieldType.TEXT, "City"),
+        Field("state", FieldType.TEXT, "State or province"),
+    ),
+)
+
+
+@cache
+def event() -> pa.DataFrameSchema:
+    """Return the schema of client events as sent."""
+    return event_schema(CLIENT)
+
+
+def record(registration_patterns: Mapping[str, str] = REGISTRATION_PATTERNS) -> pa.DataFrameSchema:
+    """Return the schema of a client as a record: its field dependencies."""
+    individual, company = (registration_patterns[kind] for kind in ("individual", "company"))
+    rules = (
+        record_rule(
+            "gender_company_mismatch",
+            "gender",
+            ("gender", "is_company"),
+            lambda gender, is_company: (gender == "company") ^ is_company,
+            when='gender is "company" and is_company is not true, or the reverse',
+            example='{"gender": "company", "is_company": false}',
+            message='gender is "{gender}" though is_company is {is_company}; wanted "company" for a company and only there',
+        ),
+        record_rule(
+            "contact_person_required",
+            "contact_person",
+            ("is_company", "contact_person"),
+            lambda is_company, contact_person: is_company & is_missing(contact_person),
+            nullable=True,
+            when="is_company is true, contact_person null, absent or blank",
+            example='{"is_company": true, "contact_person": null}',
+            message="a company has no contact_person; wanted the name of one",
+        ),
+        record_rule(
+            "registration_number_type",
+            "registration_number",
+            ("is_company", "registration_number"),
+            lambda is_company, number: (
+                (is_company & lacks_form(number, company)) | ((is_company ^ True) & lacks_form(number, individual))
+            ),
+            when=f"individual: not of the form {individual}; company: not {company}",
+            example='{"is_company": false, "registration_number": "CR-1"}',
+            message='registration_number "{registration_number}" does not fit is_company {is_company}; '
+            f"wanted the form {_FORM_WORDS.get(individual, individual)} for an individual, "
+            f"{_FORM_WORDS.get(company, company)} for a company",
+        ),
+        record_rule(
+            "unused_contact_person",
+            "contact_person",
+            ("is_company", "contact_person"),
+            lambda is_company, contact_person: (is_company ^ True) & (is_missing(contact_person) ^ True),
+            severity="warning",
+            when="an individual with a contact_person; kept",
+            example='{"is_company": false, "contact_person": "Ann Lee"}',
+            message="an individual has a contact_person; wanted one only on a company; kept as it is",
+        ),
+    )
+    return schema("client record", names(CLIENT), rules)
+
+
+_FORM_WORDS = {
+    REGISTRATION_PATTERNS["individual"]: "ID-… or PASS-…",
+    REGISTRATION_PATTERNS["company"]: "CR-…",
+}
+"""How a person reads the built-in patterns."""

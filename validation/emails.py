@@ -1,0 +1,50 @@
+"""E-mail addresses by email-validator, asked once per distinct unusual address. Pure.
+
+Source of the rule: email-validator with its default options, syntax only, no network.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, validate_email
+
+_ATOM = r"[A-Za-z0-9_+-]+"
+_LABEL = r"[A-Za-z0-9]+(-[A-Za-z0-9]+)*"
+PLAIN = rf"^{_ATOM}(\.{_ATOM})*@({_LABEL}\.)+[A-Za-z]{{2,24}}$"
+"""Addresses of this form and at most `LONGEST` bytes are valid unless their domain is special; held to the library by a test."""
+LONGEST = 64
+_SPECIAL = [f".{name.rpartition('.')[2]}" for name in SPECIAL_USE_DOMAIN_NAMES]
+
+
+def is_email(texts: pl.Series) -> pl.Series:
+    """Tell of each address whether email-validator takes it; null stays null."""
+    lower = texts.str.to_lowercase()
+    special = _ends_with_any(lower, _SPECIAL)
+    plain = texts.str.contains(PLAIN) & (texts.str.len_bytes() <= LONGEST) & ~special
+    unusual = texts.filter(~plain).unique()
+    if unusual.is_empty():
+        return plain
+    valid = pl.Series([_library_takes(address) for address in unusual], dtype=pl.Boolean)
+    return plain | texts.is_in(unusual.filter(valid).implode())
+
+
+def why_not(address: str) -> str:
+    """Return `: ` and the library's own words about an address it refuses."""
+    try:
+        validate_email(address, check_deliverability=False)
+    except EmailNotValidError as refusal:
+        return f": {refusal}".rstrip(".")
+    return ""
+
+
+def _ends_with_any(texts: pl.Series, endings: list[str]) -> pl.Series:
+    pattern = "(" + "|".join(ending.replace(".", r"\.") for ending in sorted(set(endings))) + ")$"
+    return texts.str.contains(pattern)
+
+
+def _library_takes(address: str) -> bool:
+    try:
+        validate_email(address, check_deliverability=False)
+    except EmailNotValidError:
+        return False
+    return True

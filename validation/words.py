@@ -1,0 +1,31 @@
+"""The words record rules are written in: each takes a whole column or one value. Pure."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Any
+
+import polars as pl
+
+
+def is_missing(value: Any) -> Any:
+    """Tell whether the value is null."""
+    return value.is_null() if isinstance(value, pl.Expr) else value is None
+
+
+def differs(before: Any, after: Any) -> Any:
+    """Tell whether a value changes; null to a value is a change, null to null is none."""
+    return before.ne_missing(after) if isinstance(before, pl.Expr) else before != after
+
+
+def lacks_form(value: Any, pattern: str) -> Any:
+    """Tell whether a text does not match a regular expression as a whole."""
+    if isinstance(value, pl.Expr):
+        return ~value.str.contains(f"^(?:{pattern})$")
+    return _compiled(pattern).fullmatch(value) is None
+
+
+@lru_cache(maxsize=32)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern)
