@@ -66,7 +66,7 @@ def _step(work: Callable[[], None]) -> None:
 def as_task(name: str, work: Callable[[], T]) -> T:
     """Run one step as a task run of that name; what it gives stays between the step and its caller."""
     given: list[T] = []
-    kind = re.sub(r" \d{4}-\d\d-\d\d$", "", name)
+    kind = re.sub(r" (\d{4}-\d\d-\d\d|undated)( to .*)?$", "", name)
     # Prefect would fill in what stands in braces.
     run_name = plain(name).replace("{", "(").replace("}", ")")
     _step.with_options(name=kind, task_run_name=run_name)(lambda: given.append(work()))

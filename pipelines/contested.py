@@ -82,7 +82,8 @@ class _Test:
     """A rule over single values: where its arguments lie, and which fields set it off."""
 
     function: Callable[..., Any]
-    nullable: bool
+    needed: tuple[int, ...]
+    """Places of the arguments without which the rule is silent."""
     arguments: tuple[tuple[int, int], ...]
     set_off_by: frozenset[int]
 
@@ -94,11 +95,12 @@ class _Test:
         for name in rule.reads:
             prefix, field = _split(name)
             arguments.append((_PREFIXES.index(prefix), parents.index(field) if prefix == PARENT else place[field]))
-        return cls(rule.test, rule.nullable, tuple(arguments), frozenset(place[field] for field in _own_fields(rule)))
+        needed = tuple(place for place, name in enumerate(rule.reads) if name not in rule.nullable)
+        return cls(rule.test, needed, tuple(arguments), frozenset(place[field] for field in _own_fields(rule)))
 
     def is_broken(self, sources: tuple[list[Any], ...]) -> bool:
         """Tell whether the merged record, the one before, the event and the parent break the rule."""
         values = [sources[source][number] for source, number in self.arguments]
-        if not self.nullable and any(value is None for value in values):
+        if any(values[place] is None for place in self.needed):
             return False
         return bool(self.function(*values))

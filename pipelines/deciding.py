@@ -174,7 +174,7 @@ class _Deciding:
 
     def _with_clients(self, events: pl.DataFrame) -> pl.DataFrame:
         """Add `client_id`: the client an event is about, as far as it is known at the event's position."""
-        parts = []
+        parts = [events.clear().with_columns(client_id=pl.lit(None, dtype=pl.String))]
         for (category,), part in events.group_by("category"):
             if category is None:
                 parts.append(part.with_columns(client_id=pl.lit(None, dtype=pl.String)))

@@ -61,7 +61,7 @@ def _read_envelope(envelope: Members) -> Event | Unread:
     unknown = [(key, text_of(value)) for key, value in data if key not in names | kind]
     known = [(key, value) for key, value in data if key in names]
     wrong = tuple(key for key, value in known if not _has_type(value, entity.field(key).type.json))
-    texts = {key: json_text(value) if key in wrong else text_of(value) for key, value in known}
+    texts = {key: text_of(value) for key, value in known}
     return Event(entity.category, texts, wrong, (*outside, *unknown))
 
 

@@ -1,7 +1,8 @@
 """The strings of many JSON lines at once, and proof that what stands between them makes JSON of nested objects and scalars. Pure.
 
 Only for lines without backslashes and control characters: there every quote opens or closes a string, and between two strings
-stands one of a few gaps: `: ` and `, `, or a scalar, braces and a comma around it. Arrays, and white space anywhere else, are not proven.
+stands one of a few gaps: `: ` and `, `, or a scalar, braces and a comma around it. Arrays, and white space elsewhere, are not
+proven.
 """
 
 from __future__ import annotations
@@ -96,13 +97,13 @@ class Tokens:
 
 def unprintable(buffer: Buffer, low: int, high: int) -> Ints:
     """Return the places of backslashes and of control characters, line feeds aside."""
-    window = buffer.bytes[low:high]
+    window = buffer.array[low:high]
     return np.flatnonzero(((window < _FIRST_PRINTABLE) & (window != ord("\n"))) | (window == _BACKSLASH)) + low
 
 
 def quotes_of(buffer: Buffer, low: int, high: int) -> Ints:
     """Return the places of quotes."""
-    return np.flatnonzero(buffer.bytes[low:high] == _QUOTE) + low
+    return np.flatnonzero(buffer.array[low:high] == _QUOTE) + low
 
 
 def tokens(buffer: Buffer, starts: Ints, ends: Ints, quotes: Ints, counts: Ints) -> Tokens:
@@ -110,7 +111,7 @@ def tokens(buffer: Buffer, starts: Ints, ends: Ints, quotes: Ints, counts: Ints)
 
     `quotes` are the quotes of these lines alone, `counts` how many each line has.
     """
-    text = buffer.bytes
+    text = buffer.array
     opens, closes = quotes[0::2], quotes[1::2]
     counts = counts // 2
     lasts = np.cumsum(counts) - 1
@@ -121,12 +122,12 @@ def tokens(buffer: Buffer, starts: Ints, ends: Ints, quotes: Ints, counts: Ints)
     mark = text[gap_starts]
     is_key = mark == _COLON
     length = gap_ends - gap_starts
-    simple = (is_key | (mark == _COMMA)) & ((length == 1) | ((length == 2) & (text[gap_starts + 1] == _SPACE)))  # noqa: PLR2004
+    simple = (is_key | (mark == _COMMA)) & ((length == 1) | ((length == 2) & (text[gap_starts + 1] == _SPACE)))
     simple[lasts] = False
     others = np.flatnonzero(~simple)
     is_last = np.zeros(len(opens), dtype=np.bool_)
     is_last[lasts] = True
-    gaps = _gaps(buffer, others, gap_starts[others], gap_ends[others], is_key[others], is_last[others])
+    gaps = _gaps(buffer, others, gap_starts[others], gap_ends[others], after_key=is_key[others], is_last=is_last[others])
 
     before_string = simple & is_key
     follows_key = np.zeros(len(opens), dtype=np.bool_)
@@ -144,9 +145,9 @@ def tokens(buffer: Buffer, starts: Ints, ends: Ints, quotes: Ints, counts: Ints)
     return Tokens(buffer, opens, closes, firsts, counts, is_key, before_string, depth, gaps, proven)
 
 
-def _gaps(buffer: Buffer, before: Ints, starts: Ints, ends: Ints, after_key: Flags, is_last: Flags) -> Gaps:
+def _gaps(buffer: Buffer, before: Ints, starts: Ints, ends: Ints, *, after_key: Flags, is_last: Flags) -> Gaps:
     """Take gaps apart: colon, scalar or opening brace, closing braces, comma."""
-    text = buffer.bytes
+    text = buffer.array
     first = starts + after_key
     first = first + (after_key & (text[first] == _SPACE))
     spaced = ~is_last & (text[ends - 1] == _SPACE)

@@ -6,12 +6,11 @@ A plain line is an envelope of `category` and `data` in this order, its keys are
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from pipelines.blocks import Block
@@ -123,11 +122,89 @@ def _categories(read: Tokens) -> tuple[Ints, Flags]:
 
 def _values(read: Tokens, category: str, chosen: Ints, other: Flags, rows: Ints) -> Found:
     """Return the values of the chosen lines of one category, lines that turn out not to be plain left out."""
-    spellings = ENTITIES[category].spellings
-    wanted = np.array([_KINDS[ENTITIES[category].field(name).type.json] for name in spellings])
+    strings, line = _members(read, chosen)
+    names = NAMES.find(read, strings)
+    bits = NAMES.bits(category)[names]
+    bad = np.zeros(len(chosen), dtype=np.bool_)
+    strange = np.flatnonzero(bits == _UNKNOWN)
+    if len(strange):
+        read_as_kind = (names[strange] == NAMES.kind) & other[chosen][line[strange]] & _says_loan(read, strings[strange])
+        bad[line[strange[~read_as_kind]]] = True
+        known = bits != _UNKNOWN
+        strings, line, bits = strings[known], line[known], bits[known]
+
+    kinds, starts, lengths = read.values(strings)
+    wanted = np.array([_KINDS[ENTITIES[category].field(name).type.json] for name in ENTITIES[category].spellings])
+    lengths[kinds == NOTHING] = NULL
+    wrong = (kinds != wanted[bits]) & (kinds != NOTHING)
+    quoted = wrong & (kinds == STRING)
+    bad[line[wrong & (kinds == OBJECT)]] = True  # its text may need its white space taken out
+    starts -= quoted
+    lengths += 2 * quoted
+
+    shape = (len(wanted), len(chosen))
+    start_of, length_of = np.zeros(shape, dtype=np.int32), np.full(shape, ABSENT, dtype=np.int32)
+    start_of[bits, line], length_of[bits, line] = starts, lengths
+    wrong_bits = np.zeros(len(chosen), dtype=np.uint64)
+    np.bitwise_or.at(wrong_bits, line[wrong], np.uint64(1) << bits[wrong].astype(np.uint64))
+    doubled = np.bincount(line, minlength=len(chosen)) != np.count_nonzero(length_of != ABSENT, axis=0)
+    keep = ~bad & ~doubled
+    return Found(rows[chosen[keep]], start_of[:, keep], length_of[:, keep], wrong_bits[keep])
+
+
+def _members(read: Tokens, chosen: Ints) -> tuple[Ints, Ints]:
+    """Return the keys under `data` of the chosen lines, and of which of them each is."""
     counts = read.counts[chosen]
     line = np.repeat(np.arange(len(chosen)), counts)
     strings = np.repeat(read.firsts[chosen] - np.cumsum(counts) + counts, counts) + np.arange(len(line))
     member = read.is_key[strings] & (read.depth[strings] == _DATA_DEPTH)
-    strings, line = strings[member], line[member]
-    bit = NAMES.find(read, strings)
+    return strings[member], line[member]
+
+
+def _says_loan(read: Tokens, keys: Ints) -> Flags:
+    """Return for which keys the value is null or the string `loan`."""
+    kinds, starts, lengths = read.values(keys)
+    loan: Flags = (kinds == STRING) & (lengths == len("loan")) & (read.buffer.words(starts, lengths) == word("loan"))
+    return loan | (kinds == NOTHING)
+
+
+class _Names:
+    """All spellings of all categories, found by a hash that has no collision among them."""
+
+    _BITS = 12
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.kind = names.index(KIND_FIELD)
+        self._names = names
+        self._words = [np.array([word(name, skip=skip) for name in names], dtype=np.uint64) for skip in _NAME_WORDS]
+        self._lengths = np.array([len(name) for name in names])
+        for factor in range(0x9E3779B97F4A7C15, 2**64, 2):
+            self._factor = np.uint64(factor)
+            places = self._hash(self._words)
+            if len(set(places.tolist())) == len(names):
+                break
+        self._table = np.zeros(1 << self._BITS, dtype=np.int64)
+        self._table[places] = np.arange(len(names))
+
+    def _hash(self, words: Sequence[Words]) -> Ints:
+        mixed = words[0] ^ (words[1] * np.uint64(3)) ^ (words[2] * np.uint64(5))
+        places: Ints = ((mixed * self._factor) >> np.uint64(64 - self._BITS)).astype(np.int64)
+        return places
+
+    def find(self, read: Tokens, strings: Ints) -> Ints:
+        """Return the number of each key's name, the number behind the last one for a key that is none."""
+        texts = [read.text(strings, skip=skip) for skip in _NAME_WORDS]
+        number = self._table[self._hash([words for words, _ in texts])]
+        same = texts[0][1] == self._lengths[number]
+        for (words, _), wanted in zip(texts, self._words, strict=True):
+            same &= words == wanted[number]
+        return np.where(same, number, len(self._names))
+
+    def bits(self, category: str) -> Ints:
+        """Return per number of a name its place among the spellings of a category, _UNKNOWN when it is none of them."""
+        spellings = ENTITIES[category].spellings
+        return np.array([spellings.index(name) if name in spellings else _UNKNOWN for name in self._names] + [_UNKNOWN])
+
+
+_NAME_WORDS = (0, 8, 16)
+NAMES = _Names([*dict.fromkeys(name for entity in ENTITIES.values() for name in (*entity.spellings, KIND_FIELD))])

@@ -32,9 +32,7 @@ class Found:
     wrong: Words
 
 
-def plain_sheet(
-    category: str, found: Sequence[Found], buffer: Buffer, lines: Lines, *, offset: int, line: int
-) -> pl.DataFrame:
+def plain_sheet(category: str, found: Sequence[Found], buffer: Buffer, lines: Lines, *, offset: int, line: int) -> pl.DataFrame:
     """Return the sheet of one category; `offset` and `line` are where the block starts in the file."""
     entity = ENTITIES[category]
     rows = np.concatenate([part.rows for part in found])

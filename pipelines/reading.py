@@ -9,6 +9,7 @@ from typing import BinaryIO, Protocol
 from pipelines.blocks import BOM, Block, content_length, is_blank, lines_of, whole_lines, without_bom
 from pipelines.csvs import Header, Scan, read_header, read_record, scan_line
 from pipelines.jsonl import is_whole, read_line
+from pipelines.plainjson import read_plain_json
 from pipelines.problems import DropHeldError
 from pipelines.sheets import MAX_RECORD, Chunk, Findings, Unread
 from pipelines.tiling import lost_bytes, tiled_to
@@ -49,15 +50,24 @@ class _JsonlReader:
     """Reads lines, each by itself."""
 
     def read(self, block: Block, found: Findings) -> Chunk:
-        for line, offset, data in lines_of(block):
-            if is_blank(data):
-                found.filler.append((offset, len(data), "blank"))
-                continue
-            length = content_length(data)
-            if length == len(data) and not is_whole(data):
-                raise DropHeldError("truncated", f"line {line}, the last one, has no line end and is not valid JSON")
-            found.add((line, offset, length, len(data)), read_line(data[:length]))
-        return found.chunk()
+        plain = read_plain_json(block)
+        if plain is None:
+            for line, offset, data in lines_of(block):
+                self._read_line(line, offset, data, found)
+            return found.chunk()
+        for row in plain.left.tolist():
+            start, end = int(plain.lines.starts[row]), int(plain.lines.nexts[row])
+            self._read_line(block.line + row, block.offset + start, block.data[start:end], found)
+        return found.chunk(plain.sheets)
+
+    def _read_line(self, line: int, offset: int, data: bytes, found: Findings) -> None:
+        if is_blank(data):
+            found.filler.append((offset, len(data), "blank"))
+            return
+        length = content_length(data)
+        if length == len(data) and not is_whole(data):
+            raise DropHeldError("truncated", f"line {line}, the last one, has no line end and is not valid JSON")
+        found.add((line, offset, length, len(data)), read_line(data[:length]))
 
     def finish(self) -> None:
         """Nothing waits: no line needs another."""

@@ -1,8 +1,9 @@
-"""Bytes as whole columns: words read at many places at once, and text columns that point into a buffer instead of copying it. Pure."""
+"""Bytes as whole columns: words read at many places at once, text columns that point into a buffer and copy nothing. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,7 @@ NULL, ABSENT = -1, -2
 
 _WORD = 8
 _INLINE = 12
-# The Arrow string view: up to 12 bytes stand in the view itself; of longer text the first four, the buffer's number and the offset.
+# The Arrow string view: up to 12 bytes stand in it; of longer text the first four, the buffer's number and the offset.
 _VIEW = np.dtype([("length", "<u4"), ("head", "<u8"), ("tail", "<u4")])
 _MASKS = np.array([(1 << (8 * count)) - 1 for count in range(_WORD + 1)], dtype=np.uint64)
 MAX_BUFFER = 2**31 - 64
@@ -29,7 +30,7 @@ MAX_BUFFER = 2**31 - 64
 class Buffer:
     """The bytes of a block, with room behind them so that a word may be read at every place."""
 
-    bytes: Bytes
+    array: Bytes
     size: int
 
     @classmethod
@@ -41,7 +42,7 @@ class Buffer:
 
     def words(self, places: Ints, lengths: Ints, *, skip: int = 0) -> Words:
         """Return up to eight bytes of texts from their byte `skip` on, zeros behind their end, as little-endian words."""
-        every = np.ndarray((len(self.bytes) - skip - _WORD + 1,), "<u8", self.bytes, skip, (1,))
+        every = np.ndarray((len(self.array) - skip - _WORD + 1,), "<u8", self.array, skip, (1,))
         words: Words = every[places]
         return words & _MASKS[np.clip(lengths - skip, 0, _WORD)]
 
@@ -56,9 +57,7 @@ class Buffer:
         views["tail"] = np.where(long, starts.astype(np.uint64), self.words(starts, there, skip=_WORD))
         nulls = lengths < 0
         validity = pa.py_buffer(np.packbits(~nulls, bitorder="little")) if nulls.any() else None
-        array = pa.Array.from_buffers(
-            pa.string_view(), len(starts), [validity, pa.py_buffer(views), pa.py_buffer(self.bytes)]
-        )
+        array = pa.Array.from_buffers(pa.string_view(), len(starts), [validity, pa.py_buffer(views), pa.py_buffer(self.array)])
         return pl.Series(array, dtype=pl.String)
 
 
@@ -79,15 +78,14 @@ class Lines:
     @classmethod
     def of(cls, buffer: Buffer) -> Lines:
         """Return where the lines of a buffer are."""
-        text = buffer.bytes[: buffer.size]
+        text = buffer.array[: buffer.size]
         feeds = np.flatnonzero(text == ord("\n"))
         nexts = feeds + 1
         ends = feeds
         if buffer.size and text[-1] != ord("\n"):
             nexts, ends = np.append(nexts, buffer.size), np.append(ends, buffer.size)
-        starts = np.concatenate([[0], nexts[:-1]]).astype(np.int64)
-        fed = nexts > ends
-        returns = fed & (ends > starts) & (text[np.maximum(ends - 1, 0)] == ord("\r"))
+        starts = np.concatenate([[0], nexts])[: len(nexts)].astype(np.int64)
+        returns = (nexts > ends) & (ends > starts) & (text[np.maximum(ends - 1, 0)] == ord("\r"))
         return cls(starts, ends - returns, nexts)
 
     def of_places(self, places: Ints) -> Ints:
@@ -96,15 +94,9 @@ class Lines:
 
     def slices(self, about: int) -> list[slice]:
         """Return the lines cut into runs of about that many bytes, which a processor's cache can hold."""
-        if not len(self.starts):
-            return []
-        cuts = np.searchsorted(self.starts, np.arange(0, int(self.nexts[-1]), about))
+        cuts = np.searchsorted(self.starts, np.arange(0, int(self.nexts.max(initial=0)), about))
         edges = [*dict.fromkeys(cuts.tolist()), len(self.starts)]
-        return [slice(low, high) for low, high in zip(edges, edges[1:], strict=False) if low < high]
-
-    def cut(self, part: slice) -> Lines:
-        """Return some of the lines."""
-        return Lines(self.starts[part], self.ends[part], self.nexts[part])
+        return [slice(low, high) for low, high in pairwise(edges) if low < high]
 
 
 def undecodable(data: bytes, lines: Lines) -> Flags:

@@ -68,7 +68,7 @@ def record(registration_patterns: Mapping[str, str] = REGISTRATION_PATTERNS) -> 
             "contact_person",
             ("is_company", "contact_person"),
             lambda is_company, contact_person: is_company & is_missing(contact_person),
-            nullable=True,
+            nullable=("contact_person",),
             when="is_company is true, contact_person null, absent or blank",
             example='{"is_company": true, "contact_person": null}',
             message="a company has no contact_person; wanted the name of one",

@@ -46,8 +46,8 @@ class Rule:
     """Columns a record rule reads."""
     test: Callable[..., Any] | None = None
     """A record rule's test over single values, in the order of `reads`; the same function that made `broken`."""
-    nullable: bool = False
-    """The record rule is not silent when a column it reads is null."""
+    nullable: tuple[str, ...] = ()
+    """Columns a record rule reads that may be null; it is silent when another is."""
     on_create: bool = True
     """A record rule that looks at creates too."""
     waits_for_parent: bool = False
@@ -77,7 +77,7 @@ def record_rule(
     when: str,
     example: str,
     message: str,
-    nullable: bool = False,
+    nullable: tuple[str, ...] = (),
     on_create: bool = True,
     waits_for_parent: bool = False,
     severity: Severity = "error",
@@ -88,8 +88,8 @@ def record_rule(
     decided one by one; it may use comparison, arithmetic, `&`, `|`, `^` and the words of `validation.words`.
     """
     broken = test(*(pl.col(name) for name in reads)).fill_null(False)
-    if not nullable:
-        broken = pl.all_horizontal(*(pl.col(name).is_not_null() for name in reads)) & broken
+    known = [pl.col(name).is_not_null() for name in reads if name not in nullable]
+    broken = pl.all_horizontal(*known, broken)
     return Rule(
         code,
         field,

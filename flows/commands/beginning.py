@@ -17,8 +17,8 @@ _SETTINGS = """\
 
 # The wanted form of a registration number per client type: a regular expression that the whole value matches.
 # [registration_patterns]
-# individual = "(?:ID|PASS)-.+"
-# company = "CR-.+"
+# individual = '(?s:(ID|PASS)-.+)'
+# company = '(?s:CR-.+)'
 """
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date
 
 from flows.terminal import write_note
@@ -27,7 +30,7 @@ def run_nightly(home: Home, only_date: date | None) -> Night:
     from prefect.client.orchestration import get_client
 
     try:
-        with get_client(sync_client=True) as client:
+        with _interrupts_wait(), get_client(sync_client=True) as client:
             problem = client.api_healthcheck()
     except (RuntimeError, OSError, httpx.HTTPError) as error:
         problem = error
@@ -38,8 +41,28 @@ def run_nightly(home: Home, only_date: date | None) -> Night:
         ) from problem
     from flows.nightly import nightly
 
+    # The server is stopped when Python exits, which a plain SIGTERM would not let it do.
+    signal.signal(signal.SIGTERM, _leave)
     with tags("nightdrop", "nightly"):
         return nightly(home=str(home.root), only_date=only_date)
+
+
+def _leave(number: int, _frame: object) -> None:
+    raise SystemExit(128 + number)
+
+
+@contextmanager
+def _interrupts_wait() -> Iterator[None]:
+    """Keep Ctrl-C waiting, in this process till the block ends and for good in those it starts.
+
+    Ctrl-C reaches every process of a terminal. A server that ended by it would leave the run waiting a minute and more to tell
+    that it was interrupted; so it lives on until the run ends it.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def prepare_environment(home: Home) -> None:
