@@ -5,8 +5,8 @@ Only records with a refused update come here; the rules are the tests of the rec
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,6 @@ from pipelines.timeline import Bools, Ints, Timeline
 from validation.rules import BEFORE, EVENT, PARENT, Rule
 
 _AFTER = ""
-_PREFIXES = (_AFTER, BEFORE, EVENT, PARENT)
 
 
 def decide_one_by_one(
@@ -35,11 +34,12 @@ def decide_one_by_one(
     columns = [timeline.values(field, at).to_list() for field in fields]
     parent_names = sorted(parents)
     parent_columns = [parents[name].to_list() for name in parent_names]
-    tests = [_Test.of(rule, place, parent_names) for rule in rules]
+    tests = [_Test(rule, place, parent_names) for rule in rules]
     by_mask: dict[int, tuple[list[int], list[_Test]]] = {}
 
     groups = timeline.group[at].tolist()
     applied = np.ones(len(at), dtype=np.bool_)
+    nothing: list[Any] = [None] * len(fields)
     state: list[Any] = []
     current = None
     for row, is_update in enumerate(updates.tolist()):
@@ -54,13 +54,14 @@ def decide_one_by_one(
             numbers = [number for number in place.values() if mask >> number & 1]
             by_mask[mask] = numbers, [test for test in tests if test.set_off_by.intersection(numbers)]
         sent, affected = by_mask[mask]
-        merged = state.copy()
-        event: list[Any] = [None] * len(fields)
+        merged, event = state.copy(), nothing.copy()
         for number in sent:
             merged[number] = event[number] = columns[number][row]
-        sources = (merged, state, event, [column[row] for column in parent_columns])
-        if any(test.is_broken(sources) for test in affected):
-            applied[row] = False
+        known = [*merged, *state, *event, *[column[row] for column in parent_columns]]
+        for test in affected:
+            if test.is_broken(known):
+                applied[row] = False
+                break
         else:
             state = merged
     return applied
@@ -77,30 +78,25 @@ def _split(name: str) -> tuple[str, str]:
     return _AFTER, name
 
 
-@dataclass(frozen=True, slots=True)
 class _Test:
-    """A rule over single values: where its arguments lie, and which fields set it off."""
+    """A rule over single values: where its arguments lie among those of record, record before, event and parent."""
 
-    function: Callable[..., Any]
-    needed: tuple[int, ...]
-    """Places of the arguments without which the rule is silent."""
-    arguments: tuple[tuple[int, int], ...]
-    set_off_by: frozenset[int]
-
-    @classmethod
-    def of(cls, rule: Rule, place: dict[str, int], parents: list[str]) -> _Test:
+    def __init__(self, rule: Rule, place: dict[str, int], parents: list[str]) -> None:
         if rule.test is None:
             raise TypeError(f"{rule.code} of {rule.field} is no record rule")
-        arguments = []
+        begins = {_AFTER: 0, BEFORE: len(place), EVENT: 2 * len(place), PARENT: 3 * len(place)}
+        places = {}
         for name in rule.reads:
             prefix, field = _split(name)
-            arguments.append((_PREFIXES.index(prefix), parents.index(field) if prefix == PARENT else place[field]))
-        needed = tuple(place for place, name in enumerate(rule.reads) if name not in rule.nullable)
-        return cls(rule.test, needed, tuple(arguments), frozenset(place[field] for field in _own_fields(rule)))
+            places[name] = begins[prefix] + (parents.index(field) if prefix == PARENT else place[field])
+        self.function = rule.test
+        self.arguments = itemgetter(*places.values())
+        self.needed = [number for name, number in places.items() if name not in rule.nullable]
+        self.set_off_by = frozenset(place[field] for field in _own_fields(rule))
 
-    def is_broken(self, sources: tuple[list[Any], ...]) -> bool:
-        """Tell whether the merged record, the one before, the event and the parent break the rule."""
-        values = [sources[source][number] for source, number in self.arguments]
-        if any(values[place] is None for place in self.needed):
-            return False
-        return bool(self.function(*values))
+    def is_broken(self, known: list[Any]) -> bool:
+        """Tell whether these values break the rule; it is silent without one that it needs."""
+        for number in self.needed:
+            if known[number] is None:
+                return False
+        return bool(self.function(*self.arguments(known)))

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import date
 
 import zstandard
-from oracle_values import ALIASES, Cell, Json, JsonArray, Num, Value, spellings, text_of, type_of
+from oracle_values import ALIASES, Json, JsonArray, Num, Value, spellings, text_of, type_of
 
 LONGEST_LINE = 1_048_576
 DEEPEST = 64
@@ -347,18 +347,18 @@ def _read_row(row: _Row, columns: list[str]) -> LineReason | _Sent:
 
 
 def _cell_value(name: str, cell: str) -> Value:
-    """Return the value a cell stands for; one of the wrong form is a Cell, which no type takes."""
+    """Return the value a cell stands for; one of the wrong form stays a string, which its type then refuses."""
     match type_of(name):
         case "text" | "date":
             return cell
         case "boolean":
-            return cell.lower() == "true" if cell.lower() in ("true", "false") else Cell(cell)
+            return cell.lower() == "true" if cell.lower() in ("true", "false") else cell
         case "object":
             try:
                 parsed = parse_json(cell)
             except ValueError:
-                return Cell(cell)
-            return Json(dump_json(parsed)) if isinstance(parsed, Pairs) else Cell(cell)
+                return cell
+            return Json(dump_json(parsed)) if isinstance(parsed, Pairs) else cell
         case _:
             number = re.fullmatch(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?", cell)
-            return Num(cell) if number else Cell(cell)
+            return Num(cell) if number else cell

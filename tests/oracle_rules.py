@@ -23,7 +23,6 @@ from oracle_values import (
     ID,
     NAMES,
     REQUIRED,
-    Cell,
     Json,
     JsonArray,
     Num,
@@ -34,7 +33,6 @@ from oracle_values import (
     number_of,
     string_or_none,
     text_of,
-    told,
     type_of,
     typed,
 )
@@ -146,7 +144,7 @@ def event_rules(said: Said) -> list[Reason]:
     names = NAMES[said.category][:1] if said.step == "delete" else NAMES[said.category]
     found = {"step": step_rule(said.sent.get("step"))}
     found |= {name: "conflicting_alias" if name in said.conflicts else field_rule(said, name) for name in names}
-    reasons = [Reason(code, name, told(name, said.sent.get(name))) for name, code in found.items() if code]
+    reasons = [Reason(code, name, text_of(said.sent.get(name))) for name, code in found.items() if code]
     broken = {reason.field for reason in reasons if reason.field}
     if said.step == "create":
         reasons += dependency_rules(said.category, fields_sent(said, skip=broken), skip=broken)
@@ -215,7 +213,7 @@ def missing_field(said: Said, name: str) -> bool:
 def wrong_type(kind: str, value: Value) -> bool:
     """The JSON type differs."""
     wanted = {"text": str, "date": str, "boolean": bool, "object": Json}.get(kind, Num)
-    assert type(value) in (str, bool, Num, Json, JsonArray, Cell)
+    assert type(value) in (str, bool, Num, Json, JsonArray)
     return type(value) is not wanted
 
 

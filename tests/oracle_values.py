@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from datetime import date
 from decimal import Decimal
@@ -64,15 +63,11 @@ class Json(str):
     """An object as JSON text."""
 
 
-class Cell(str):
-    """A CSV cell that has not the form its field wants."""
-
-
 class JsonArray(str):
     """An array as JSON text."""
 
 
-Value = str | bool | None  # str is a string, or one of Num, Json, JsonArray, Cell
+Value = str | bool | None  # str is a string, or one of Num, Json, JsonArray
 
 Typed = str | bool | int | Decimal | date | None
 
@@ -87,13 +82,6 @@ def text_of(value: Value) -> str | None:
     if isinstance(value, bool):
         return "true" if value else "false"
     return None if value is None else str(value)
-
-
-def told(name: str, value: Value) -> str | None:
-    """Return a field's value as a reason tells it: a string where none belongs keeps its quotes (`"100"`, not 100)."""
-    if type(value) is str and type_of(name) not in ("text", "date"):
-        return json.dumps(value, ensure_ascii=False)
-    return text_of(value)
 
 
 def typed(name: str, value: Value) -> Typed:

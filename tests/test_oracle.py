@@ -235,9 +235,9 @@ def test_both_spellings_may_agree_and_may_not_differ() -> None:
     assert rejection[6:9] == ("conflicting_alias", "amount", "100")
 
 
-def test_a_string_where_a_number_belongs_keeps_its_quotes_in_the_reason() -> None:
+def test_a_string_where_a_number_belongs_is_told_by_its_text() -> None:
     (rejection,) = one_day(client(), loan(amount="100"))["rejections"]
-    assert rejection[6:9] == ("wrong_type", "amount", '"100"')
+    assert rejection[6:9] == ("wrong_type", "amount", "100")
 
 
 def test_disbursements_are_loans_unless_they_are_of_another_kind() -> None:
