@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipelines.jsontext import Members, Number, Value, is_json, json_text, parse, text_of
+from pipelines.jsontext import Members, Number, Value, is_json, parse, text_of
 from pipelines.sheets import MAX_RECORD, Event, Unread
 from validation.entities import ENTITIES
 from validation.fields import Entity

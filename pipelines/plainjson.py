@@ -137,10 +137,7 @@ def _values(read: Tokens, category: str, chosen: Ints, other: Flags, rows: Ints)
     wanted = np.array([_KINDS[ENTITIES[category].field(name).type.json] for name in ENTITIES[category].spellings])
     lengths[kinds == NOTHING] = NULL
     wrong = (kinds != wanted[bits]) & (kinds != NOTHING)
-    quoted = wrong & (kinds == STRING)
     bad[line[wrong & (kinds == OBJECT)]] = True  # its text may need its white space taken out
-    starts -= quoted
-    lengths += 2 * quoted
 
     shape = (len(wanted), len(chosen))
     start_of, length_of = np.zeros(shape, dtype=np.int32), np.full(shape, ABSENT, dtype=np.int32)
