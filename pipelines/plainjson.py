@@ -161,8 +161,9 @@ def _members(read: Tokens, chosen: Ints) -> tuple[Ints, Ints]:
 def _says_loan(read: Tokens, keys: Ints) -> Flags:
     """Return for which keys the value is null or the string `loan`."""
     kinds, starts, lengths = read.values(keys)
-    loan: Flags = (kinds == STRING) & (lengths == len("loan")) & (read.buffer.words(starts, lengths) == word("loan"))
-    return loan | (kinds == NOTHING)
+    loan = (kinds == STRING) & (lengths == len("loan")) & (read.buffer.words(starts, lengths) == word("loan"))
+    says: Flags = loan | (kinds == NOTHING)
+    return says
 
 
 class _Names:

@@ -314,7 +314,8 @@ def _changes(stage: _Stage, applied: Bools) -> pl.DataFrame:
             }
         )
         changes.append(
-            frame.filter(pl.col("old_value").ne_missing(pl.col("new_value"))).select(
+            frame.filter(pl.col("old_value").ne_missing(pl.col("new_value")))
+            .select(
                 "pos",
                 "id",
                 "change_date",
@@ -322,7 +323,8 @@ def _changes(stage: _Stage, applied: Bools) -> pl.DataFrame:
                 field=pl.lit(field),
                 old_value=as_text("old_value"),
                 new_value=as_text("new_value"),
-            ).select(*CHANGES)
+            )
+            .select(*CHANGES)
         )
     return pl.concat(changes)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import duckdb
 from oracle import COLUMNS, Tables
+
 from pipelines.home import Home, Settings
 from pipelines.night import run_night
 from pipelines.summary import Night

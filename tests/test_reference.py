@@ -1,0 +1,98 @@
+"""Fast ways beside the libraries they stand in for: they say the same, always."""
+
+from __future__ import annotations
+
+import phonenumbers
+import polars as pl
+from email_validator import EmailNotValidError, validate_email
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from phonenumbers import COUNTRY_CODE_TO_REGION_CODE
+
+from validation import emails, phones, reference
+from validation.values import without_exponents
+
+LOCAL = st.text("abcXYZ019._+-'!#é \"@", max_size=70)
+DOMAIN = st.lists(st.text("abcXYZ019-é", max_size=12), max_size=4).map(".".join)
+KNOWN = st.sampled_from(
+    ["example.com", "example.test", "localhost", "x.invalid", "a.onion", "mail.arpa", "B.ORG", "xn--a.com", "a--b.com", "1.2.3.4"]
+)
+
+
+def library_takes(address: str) -> bool:
+    try:
+        validate_email(address, check_deliverability=False)
+    except EmailNotValidError:
+        return False
+    return True
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.tuples(LOCAL, st.one_of(DOMAIN, KNOWN)), min_size=1, max_size=10))
+def test_addresses_are_judged_as_email_validator_judges_them(parts: list[tuple[str, str]]) -> None:
+    addresses = [f"{local}@{domain}" for local, domain in parts]
+    assert emails.is_email(pl.Series(addresses)).to_list() == [library_takes(address) for address in addresses]
+
+
+def test_no_address_is_null_and_stays_so() -> None:
+    assert emails.is_email(pl.Series([None, "a@b.co"], dtype=pl.String)).to_list() == [None, True]
+
+
+def example_numbers() -> list[str]:
+    found = []
+    for code, regions in COUNTRY_CODE_TO_REGION_CODE.items():
+        examples = [phonenumbers.example_number_for_type(region, kind) for region in regions for kind in range(11)]
+        examples.append(phonenumbers.example_number_for_non_geo_entity(code))
+        found += [f"+{code}{phonenumbers.national_significant_number(number)}" for number in examples if number]
+    return sorted(set(found))
+
+
+EXAMPLES = example_numbers()
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from(EXAMPLES), st.integers(1, 14), st.text("0123456789", max_size=3)), min_size=1, max_size=20)
+)
+def test_numbers_are_plausible_when_libphonenumber_says_so(changes: list[tuple[str, int, str]]) -> None:
+    numbers = [number[: 1 + place] + digits + number[1 + place + len(digits) :] for number, place, digits in changes]
+    numbers = pl.Series(numbers).filter(pl.Series(numbers).str.contains(phones.FORM)).to_list()
+    wanted = [phonenumbers.is_valid_number(phonenumbers.parse(number)) for number in numbers if _parses(number)]
+    assert phones.is_plausible(pl.Series([n for n in numbers if _parses(n)], dtype=pl.String)).to_list() == wanted
+
+
+def _parses(number: str) -> bool:
+    try:
+        phonenumbers.parse(number)
+    except phonenumbers.NumberParseException:
+        return False
+    return True
+
+
+def test_every_example_number_of_the_library_is_plausible_or_not_as_it_says() -> None:
+    wanted = [phonenumbers.is_valid_number(phonenumbers.parse(number)) for number in EXAMPLES]
+    assert phones.is_plausible(pl.Series(EXAMPLES)).to_list() == wanted
+
+
+def test_a_number_that_cannot_be_parsed_is_implausible_and_none_stays_none() -> None:
+    assert phones.is_plausible(pl.Series(["+9991234567", None, "+1234567890"])).to_list() == [False, None, False]
+    assert phones.is_plausible(pl.Series([None], dtype=pl.String)).to_list() == [None]
+
+
+@given(st.lists(st.decimals(allow_nan=False, allow_infinity=False, places=None), min_size=1))
+def test_numbers_with_exponents_keep_their_value_or_fit_nowhere(numbers: list[object]) -> None:
+    from decimal import Decimal
+
+    texts = [str(number) for number in numbers]
+    for before, after in zip(texts, without_exponents(pl.Series(texts)).to_list(), strict=True):
+        if after:
+            assert Decimal(after) == Decimal(before)
+        else:
+            number = Decimal(before)
+            assert number.adjusted() > 13 or int(number.normalize().as_tuple().exponent) < -8
+
+
+def test_codes_are_those_of_the_standards() -> None:
+    assert reference.countries()["GB"] == "United Kingdom"
+    assert reference.currencies()["EUR"] == "Euro"
+    assert len(reference.countries()) > 240
