@@ -11,7 +11,7 @@ import duckdb
 import polars as pl
 
 from pipelines.database import handed_over, query
-from pipelines.eventlog import LINES_A_DROP, position
+from pipelines.eventlog import position
 from validation.entities import ENTITIES
 
 _CAUSE = ("cause_date", "cause_path", "cause_line")
@@ -30,7 +30,7 @@ def find_causes(con: duckdb.DuckDBPyConnection, since: date, ranks: pl.DataFrame
     )
     if unknown.is_empty():
         return
-    creates = _rejected_creates(con, unknown, ranks)
+    creates = _rejected_creates(con, unknown, since, ranks)
     unknown = unknown.join(ranks, on=["business_date", "path"], how="left").with_columns(pos=position())
     caused = []
     for category in ENTITIES:
@@ -51,16 +51,25 @@ def find_causes(con: duckdb.DuckDBPyConnection, since: date, ranks: pl.DataFrame
     _write(con, unknown, pl.concat(caused))
 
 
-def _rejected_creates(con: duckdb.DuckDBPyConnection, unknown: pl.DataFrame, ranks: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    """Return per category the rejected creates of missing ids: entity_id, pos, and themselves as cause."""
+def _rejected_creates(
+    con: duckdb.DuckDBPyConnection, unknown: pl.DataFrame, since: date, ranks: pl.DataFrame
+) -> dict[str, pl.DataFrame]:
+    """Return per category the rejected creates of missing ids: entity_id, pos, and their cause.
+
+    That is the cause they have, of creates before `since`; themselves, of the others, whose own causes are yet to be found.
+    """
     found = query(
         con,
-        "SELECT category, entity_id, business_date AS cause_date, path AS cause_path, line AS cause_line FROM events "
-        "SEMI JOIN missing ON missing.id = events.entity_id WHERE verdict = 'rejected' AND step = 'create'",
+        "SELECT e.category, e.entity_id, e.business_date, e.path, e.line, coalesce(r.cause_date, e.business_date) AS cause_date, "
+        "coalesce(r.cause_path, e.path) AS cause_path, coalesce(r.cause_line, e.line) AS cause_line "
+        "FROM events AS e SEMI JOIN missing ON missing.id = e.entity_id "
+        "LEFT JOIN rejections AS r ON r.business_date = e.business_date AND r.path = e.path AND r.line = e.line "
+        "AND r.cause_line IS NOT NULL AND r.business_date < $since "
+        "WHERE e.verdict = 'rejected' AND e.step = 'create'",
+        {"since": since},
         missing=unknown.select(id="missing").unique(),
     )
-    placed = found.join(ranks, left_on=["cause_date", "cause_path"], right_on=["business_date", "path"], how="left")
-    placed = placed.with_columns(pos=pl.col("rank") * LINES_A_DROP + pl.col("cause_line"))
+    placed = found.join(ranks, on=["business_date", "path"], how="left").with_columns(pos=position())
     return {category: placed.filter(pl.col("category") == category).select("entity_id", "pos", *_CAUSE) for category in ENTITIES}
 
 

@@ -137,7 +137,8 @@ def _values(read: Tokens, category: str, chosen: Ints, other: Flags, rows: Ints)
     wanted = np.array([_KINDS[ENTITIES[category].field(name).type.json] for name in ENTITIES[category].spellings])
     lengths[kinds == NOTHING] = NULL
     wrong = (kinds != wanted[bits]) & (kinds != NOTHING)
-    bad[line[wrong & (kinds == OBJECT)]] = True  # its text may need its white space taken out
+    # White space is taken out of a whole column of objects at once, so nothing else may stand there, and they nowhere else.
+    bad[line[wrong & ((kinds == OBJECT) | (wanted[bits] == OBJECT))]] = True
 
     shape = (len(wanted), len(chosen))
     start_of, length_of = np.zeros(shape, dtype=np.int32), np.full(shape, ABSENT, dtype=np.int32)

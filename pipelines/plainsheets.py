@@ -10,7 +10,7 @@ import numpy.typing as npt
 import polars as pl
 
 from pipelines.sheets import UNKNOWN
-from pipelines.textviews import ABSENT, Buffer, Ints, Lines, Words
+from pipelines.textviews import ABSENT, Buffer, Flags, Ints, Lines, Words
 from validation.entities import ENTITIES
 from validation.fields import FieldType
 
@@ -37,6 +37,7 @@ def plain_sheet(category: str, found: Sequence[Found], buffer: Buffer, lines: Li
     entity = ENTITIES[category]
     rows = np.concatenate([part.rows for part in found])
     sent = np.zeros(len(rows), dtype=np.uint64)
+    wrong = np.concatenate([part.wrong for part in found])
     starts = lines.starts[rows]
     columns: dict[str, pl.Series | Ints | Words] = {
         "line": rows + line,
@@ -52,12 +53,17 @@ def plain_sheet(category: str, found: Sequence[Found], buffer: Buffer, lines: Li
             continue
         sent |= there.astype(np.uint64) << np.uint64(bit)
         text = buffer.column(np.concatenate([part.starts[bit] for part in found]), lengths)
-        columns[name] = _compact(text) if entity.field(name).type is FieldType.OBJECT else text
-    columns |= {"sent": sent, "wrong": np.concatenate([part.wrong for part in found])}
+        is_object = entity.field(name).type is FieldType.OBJECT
+        columns[name] = _compact(text, (wrong >> np.uint64(bit)) & np.uint64(1) == 0) if is_object else text
+    columns |= {"sent": sent, "wrong": wrong}
     columns["unknown"] = pl.repeat(None, len(rows), dtype=UNKNOWN, eager=True)
     return pl.DataFrame(columns)
 
 
-def _compact(text: pl.Series) -> pl.Series:
-    """Return JSON texts without the spaces between their parts; their strings have no escaped quotes."""
-    return text.str.replace_all(_NOT_IN_STRINGS, "$1") if text.str.contains(" ", literal=True).any() else text
+def _compact(text: pl.Series, objects: Flags) -> pl.Series:
+    """Return the texts, those of objects without the spaces between their parts; their strings have no escaped quotes."""
+    if not text.str.contains(" ", literal=True).any():
+        return text
+    return text.to_frame("text").select(
+        pl.when(pl.Series(objects)).then(pl.col("text").str.replace_all(_NOT_IN_STRINGS, "$1")).otherwise(pl.col("text"))
+    )["text"]

@@ -47,7 +47,7 @@ def test_a_night_equals_the_loop_however_it_is_cut(tmp_path: Path, number: int) 
     one_night(tmp_path, sample(number), CHUNKS[number % len(CHUNKS)])
 
 
-@pytest.mark.parametrize("number", range(1000, 1030))
+@pytest.mark.parametrize("number", [*range(1000, 1030), 2002, 2042])
 def test_nights_in_any_order_equal_the_loop_after_each(tmp_path: Path, number: int) -> None:
     several_nights(tmp_path, sample(number), random.Random(number))
 
