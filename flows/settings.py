@@ -43,14 +43,17 @@ class _Said(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid")
 
+    quiet_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    hold_above: Annotated[float, Field(ge=0, le=1)] | None = None
+    max_expanded: Annotated[ByteSize, Field(ge=1)] | None = None
     chunk_bytes: Annotated[ByteSize, Field(ge=1)] | None = None
     registration_patterns: _Patterns = _Patterns()
 
-    @field_validator("chunk_bytes", mode="before")
+    @field_validator("quiet_seconds", "hold_above", "max_expanded", "chunk_bytes", mode="before")
     @classmethod
-    def _is_a_size(cls, value: object) -> object:
+    def _is_no_boolean(cls, value: object) -> object:
         if isinstance(value, bool):  # `true` would count as 1
-            raise ValueError("not a size")
+            raise ValueError("not a number")
         return value
 
     @classmethod
@@ -66,6 +69,9 @@ class _Said(BaseSettings):
 
 
 _WANTED = {
+    "quiet_seconds": "seconds, 0 or more",
+    "hold_above": "a share from 0 to 1, such as 0.5",
+    "max_expanded": 'a size of at least 1 byte, such as "64GiB"',
     "chunk_bytes": 'a size of at least 1 byte, such as 67108864 or "64MiB"',
     "registration_patterns": 'a table with `individual` and `company`, each a regular expression such as "CR-.+"',
 }
@@ -84,10 +90,8 @@ def load_settings(root: Path) -> Settings:
         raise UsageError(" ".join(_explain(problem, file) for problem in error.errors())) from None
     except SettingsError as error:
         raise UsageError(f"{PREFIX}*: {error}; wanted {_WANTED['registration_patterns']}. Nothing was changed.") from None
-    patterns = said.registration_patterns.model_dump(exclude_none=True)
-    if said.chunk_bytes is None:
-        return Settings(registration_patterns=patterns)
-    return Settings(chunk_bytes=int(said.chunk_bytes), registration_patterns=patterns)
+    # What is not said stays as `Settings` has it.
+    return Settings(**said.model_dump(exclude_none=True))
 
 
 def _read(file: Path) -> dict[str, Any]:

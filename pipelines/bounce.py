@@ -46,7 +46,7 @@ _CSV_RECORD = re.compile(_CELL + rb"(?:," + _CELL + rb")*+\n")
 _LINES_AT_ONCE = 1024
 _REASONS_AT_ONCE = 100_000
 
-_LINES = "SELECT line, raw FROM rejected_lines WHERE business_date = ? AND path = ? AND sha256 = ? ORDER BY line"
+_LINES = "SELECT line, raw FROM rejected_lines WHERE business_date = ? AND path = ? ORDER BY line"
 _REASONS = """
     SELECT line, category, step, entity_id AS id, code, field, value, message, cause_date, cause_path, cause_line
     FROM rejections WHERE business_date = ? AND path = ? ORDER BY line, code, field, value, message
@@ -99,7 +99,7 @@ def write_bounce(
     `issued` is the SHA-256 of the bounce that was issued under this name before, if there was one.
     Raises NightdropError when the archived original, of which the line ends and the header come, cannot be read.
     """
-    header, line_end = _opening(original, archive)
+    header, line_end = opening(original, archive)
     starts = _Starts(first=header.count(b"\n") + 1)
     sha256 = write_whole(folder / name, chain([header], _lines(con, original, line_end, starts)), issued=issued)
     lines = starts.frame()
@@ -185,7 +185,7 @@ class _Starts:
 
 def _lines(con: duckdb.DuckDBPyConnection, original: Original, line_end: bytes, starts: _Starts) -> Iterator[bytes]:
     """Yield the rejected records with their line ends, many at a time, and note in `starts` where they stand."""
-    key = [original.business_date, original.path, original.sha256]
+    key = [original.business_date, original.path]
     for batch in _batches(con, _LINES, key, _LINES_AT_ONCE):
         lines, raw = batch.columns
         if len(raw):
@@ -214,8 +214,11 @@ def _reasons(con: duckdb.DuckDBPyConnection, original: Original, lines: pl.DataF
         yield rows.write_csv(include_header=number == 0).encode()
 
 
-def _opening(original: Original, archive: Archive) -> tuple[bytes, bytes]:
-    """Return the header (empty for JSONL) with its line end, and the line end of the original's first line."""
+def opening(original: Original, archive: Archive) -> tuple[bytes, bytes]:
+    """Return the header (empty for JSONL) with its line end, and the line end of the original's first line.
+
+    Raises NightdropError when the archived original cannot be read.
+    """
     shape = drop_format(original.path.rpartition("/")[2])
     kind, compression = shape if shape else ("jsonl", None)
     try:

@@ -12,6 +12,7 @@ import polars as pl
 
 from pipelines.database import handed_over, query
 from pipelines.eventlog import position
+from pipelines.summary import RootCause
 from validation.entities import ENTITIES
 
 _CAUSE = ("cause_date", "cause_path", "cause_line")
@@ -49,6 +50,24 @@ def find_causes(con: duckdb.DuckDBPyConnection, since: date, ranks: pl.DataFrame
             if child.parent == category:
                 creates[child.category] = _inherit(creates[child.category], found.filter(pl.col("category") == child.category))
     _write(con, unknown, pl.concat(caused))
+
+
+def most_followed(con: duckdb.DuckDBPyConnection, since: date, count: int) -> tuple[RootCause, ...]:
+    """Return the root causes with most followers from a business date on."""
+    found = con.execute(
+        """
+        WITH followed AS (
+            SELECT cause_date, cause_path, cause_line, count(DISTINCT (path, line)) AS followers FROM rejections
+            WHERE cause_line IS NOT NULL AND business_date >= $since GROUP BY ALL
+        )
+        SELECT f.cause_date, f.cause_path, f.cause_line, string_agg(DISTINCT r.code, ', ' ORDER BY r.code), f.followers
+        FROM followed AS f JOIN rejections AS r
+            ON r.business_date = f.cause_date AND r.path = f.cause_path AND r.line = f.cause_line
+        GROUP BY ALL ORDER BY f.followers DESC, 1, 2, 3 LIMIT $count
+        """,
+        {"since": since, "count": count},
+    ).fetchall()
+    return tuple(RootCause(*row) for row in found)
 
 
 def _rejected_creates(

@@ -29,6 +29,7 @@ INDEX = {
     "entity_id": pl.String(),
     "parent_id": pl.String(),
     "sound": pl.Boolean(),
+    "refused": pl.Boolean(),
 }
 REASONS = {**KEYS, "code": pl.String(), "field": pl.String(), "value": pl.String(), "message": pl.String()}
 
@@ -50,7 +51,7 @@ class Checked:
     """What checking gives for some events.
 
     `events`: category -> sound events, typed: drop, line, step, sent (bit 0 `step`, bit i the i-th field), the fields.
-    `index`: every record (columns `INDEX`), in the order of drop and line.
+    `index`: every record (columns `INDEX`), in the order of drop and line; `refused` by a line or event rule.
     `reasons`, `warnings`: a row each (columns `REASONS`); warnings of sound events only.
     """
 
@@ -95,8 +96,10 @@ def _check_sheet(entity: Entity, sheet: pl.DataFrame, rules: RuleBook) -> Checke
     reasons.append(described.with_columns(row=creates["row"].gather(described["row"])))
     all_reasons = pl.concat(reasons)
 
-    sound = ~pl.int_range(pl.len(), dtype=pl.UInt32).is_in(all_reasons["row"].unique().implode())
-    frame = frame.with_columns(sound=sound)
+    row = pl.int_range(pl.len(), dtype=pl.UInt32)
+    frame = frame.with_columns(
+        sound=~row.is_in(all_reasons["row"].unique().implode()), refused=row.is_in(broken["row"].unique().implode())
+    )
     warned = warned.filter(frame["sound"].gather(warned["row"]))
     return Checked(
         {entity.category: _sound_events(entity, frame)},
@@ -210,6 +213,7 @@ def _index(entity: Entity, frame: pl.DataFrame) -> pl.DataFrame:
         entity_id=read(entity.id),
         parent_id=read(entity.parent_id),
         sound="sound",
+        refused="refused",
     )
 
 
@@ -247,6 +251,7 @@ def _index_of_unread(unread: pl.DataFrame) -> pl.DataFrame:
         entity_id=nothing,
         parent_id=nothing,
         sound=pl.lit(False),
+        refused=pl.lit(True),
     )
 
 

@@ -7,8 +7,10 @@ the size of a cell is one setting for the whole process.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
+from textwrap import shorten
 
 from pipelines.jsonl import KIND_FIELD, OTHER_CATEGORIES, entity_of
 from pipelines.jsontext import Members, json_text, parse
@@ -20,8 +22,9 @@ from validation.fields import STEP, Entity, FieldType
 NULL_CELL = "\\N"
 NUMBER_CELL = r"-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
 _NUMBER = re.compile(NUMBER_CELL)
-_DEFAULT_CATEGORY = "client"
+DEFAULT_CATEGORY = "client"
 _CATEGORY = "category"
+_SHOWN = 200
 
 # A cell that starts with a quote ends at the next single one; what follows up to the comma belongs to it all the same.
 _TO_CLOSING = rb'[^"]*+(?:""[^"]*+)*+"'
@@ -85,21 +88,25 @@ class Header:
     columns: tuple[str, ...]
 
     @cached_property
-    def spelled(self) -> dict[str, dict[str, int]]:
-        """Return per category the places of its spellings."""
+    def spelled(self) -> dict[str, dict[str, tuple[int, FieldType]]]:
+        """Return per category its spellings among the columns: where they stand, and their fields' types."""
         return {
-            category: {name: at for at, name in enumerate(self.columns) if name in entity.spellings}
+            category: {name: (at, entity.field(name).type) for at, name in enumerate(self.columns) if name in entity.spellings}
             for category, entity in ENTITIES.items()
         }
 
-    def unknown(self, category: str, *, with_kind: bool) -> dict[str, int]:
-        """Return the places of columns that the category does not know; `kind` is read when `with_kind`."""
-        read = {_CATEGORY, *self.spelled[category]} | ({KIND_FIELD} if with_kind else set())
-        return {name: at for at, name in enumerate(self.columns) if name not in read}
+    @cached_property
+    def unknown(self) -> dict[str, dict[str, int]]:
+        """Return per category the columns that it does not know, `kind` among them, and where they stand."""
+        return {
+            category: {name: at for at, name in enumerate(self.columns) if name not in (_CATEGORY, *spelled)}
+            for category, spelled in self.spelled.items()
+        }
 
-    def place(self, name: str) -> int | None:
-        """Return where a column stands, None when there is none of that name."""
-        return self.columns.index(name) if name in self.columns else None
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """Return where each column stands."""
+        return {name: at for at, name in enumerate(self.columns)}
 
 
 def read_header(record: bytes, scan: Scan, line: int, *, length: int) -> Header:
@@ -115,13 +122,13 @@ def read_header(record: bytes, scan: Scan, line: int, *, length: int) -> Header:
         columns = cells_of(record.decode())
     except UnicodeDecodeError:
         raise DropHeldError("csv_header", f"line {line}: the header is not UTF-8") from None
-    twice = sorted({name for name in columns if columns.count(name) > 1})
-    if twice:
-        raise DropHeldError("csv_header", f"line {line}: column {twice[0]!r} is there more than once")
-    ids = [name for name in id_columns() if name in columns]
-    if STEP.name not in columns or not ids:
+    [(name, times)] = Counter(columns).most_common(1)
+    if times > 1:
+        raise DropHeldError("csv_header", f"line {line}: column {name!r} is there {times} times")
+    if STEP.name not in columns or not set(id_columns()).intersection(columns):
         wanted = f"'{STEP.name}' and one of {', '.join(id_columns())}"
-        raise DropHeldError("csv_header", f"line {line}: the header must have {wanted}; it has {', '.join(columns)!r}")
+        has = shorten(", ".join(columns), _SHOWN, placeholder=" …")
+        raise DropHeldError("csv_header", f"line {line}: the header must have {wanted}; it has {has!r}")
     return Header(tuple(columns))
 
 
@@ -140,8 +147,8 @@ def read_record(record: bytes, scan: Scan, header: Header) -> Event | Unread:
     if scan.lone_cr or scan.cells != len(header.columns):
         return Unread("ragged_row")
     cells = cells_of(text)
-    category = _cell(cells, header.place(_CATEGORY)) or _DEFAULT_CATEGORY
-    entity = entity_of(category, [_cell(cells, header.place(KIND_FIELD))])
+    category = _cell(cells, header.places.get(_CATEGORY)) or DEFAULT_CATEGORY
+    entity = entity_of(category, [_cell(cells, header.places.get(KIND_FIELD))])
     if entity is None:
         return Unread("unknown_category", value=category)
     return _event(entity, cells, header, with_kind=category in OTHER_CATEGORIES)
@@ -150,16 +157,18 @@ def read_record(record: bytes, scan: Scan, header: Header) -> Event | Unread:
 def _event(entity: Entity, cells: list[str], header: Header, *, with_kind: bool) -> Event:
     texts: dict[str, str | None] = {}
     wrong = []
-    for name, at in header.spelled[entity.category].items():
-        if cells[at]:
-            text = _cell(cells, at)
-            value = None if text is None else typed_text(text, entity.field(name).type)
-            if text is not None and value is None:
+    for name, (at, type_) in header.spelled[entity.category].items():
+        cell = cells[at]
+        if cell == NULL_CELL:
+            texts[name] = None
+        elif cell:
+            value = typed_text(cell, type_)
+            texts[name] = cell if value is None else value
+            if value is None:
                 wrong.append(name)
-            texts[name] = text if value is None else value
-    unknown = header.unknown(entity.category, with_kind=with_kind)
-    sent = tuple((name, _cell(cells, at)) for name, at in unknown.items() if cells[at])
-    return Event(entity.category, texts, tuple(wrong), sent)
+    sent = [(name, _cell(cells, at)) for name, at in header.unknown[entity.category].items() if cells[at]]
+    unknown = tuple((name, value) for name, value in sent if not (with_kind and name == KIND_FIELD))
+    return Event(entity.category, texts, tuple(wrong), unknown)
 
 
 def _cell(cells: list[str], at: int | None) -> str | None:

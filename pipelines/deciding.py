@@ -27,11 +27,13 @@ class Living:
     """The living drops after the change, and what the change is.
 
     `drops`: business_date, path, sha256, part, drop, rank, added (it came with this change), one row a drop;
-    `gone`: business_date, path of the editions that lived before and do not now.
+    `gone`: business_date, path, sha256 of the editions that lived before and do not now, or are to be decided again;
+    `fixes`: the lines of resubmitted files that stand in for lines of living drops (columns `FIXES`).
     """
 
     drops: pl.DataFrame
     gone: pl.DataFrame
+    fixes: pl.DataFrame
 
     @property
     def since(self) -> date | None:
@@ -54,7 +56,7 @@ class Stage:
 class Decision:
     """Everything that is decided anew.
 
-    `events`: pos, rank, line, added, byte_offset, byte_length, category, step, entity_id, client_id, sound, applied;
+    `events`: pos, rank, line, added, file, byte_offset, byte_length, category, step, entity_id, client_id, sound, applied;
     `reasons`, `warnings`: pos, code, field, value, message, of those events whose verdict was decided.
     """
 
@@ -77,10 +79,10 @@ class _Deciding:
         recent = living.drops.filter(pl.col("business_date") >= since)
         self.con, self.since, self.rules = con, since, rules
         self.ranks = recent.select("business_date", "path", "rank")
-        self.added = log.read(recent.filter("added").select(*CHOSEN))
-        self.old = log.read(recent.filter(~pl.col("added")).select(*CHOSEN))
+        self.added = log.read(recent.filter("added").select(*CHOSEN), living.fixes)
+        self.old = log.read(recent.filter(~pl.col("added")).select(*CHOSEN), living.fixes)
         self.added_index = self.added.index.collect()
-        self.old_index = self.old.index.collect()
+        self.has_old = not recent.filter(~pl.col("added")).is_empty()
         self.gone = standing.records_named(con, living.gone)
         self.stages: dict[str, Stage] = {}
         self.changed: dict[str, pl.DataFrame] = {}
@@ -113,7 +115,7 @@ class _Deciding:
     def _settle(self, entity: Entity) -> None:
         touched = self._touched(entity)
         events = self.added.events[entity.category]
-        if not self.old_index.is_empty():
+        if self.has_old and not touched.is_empty():
             again = self.old.events[entity.category].join(touched.lazy(), left_on=entity.id, right_on="id", how="semi")
             events = pl.concat([events, again])
         before = standing.records_before(self.con, entity, touched, self.since)
@@ -121,7 +123,7 @@ class _Deciding:
         parents = self._parents(entity, before, sound)
         settled = settle(entity, self.rules.record_rules[entity.category], before, sound, parents)
         self.stages[entity.category] = Stage(entity, touched, before, settled)
-        if not self.old_index.is_empty():
+        if self.has_old:
             was = standing.lives(self.con, entity, touched, self.since, self.ranks)
             self.changed[entity.category] = _different(was, settled.lives)
 
@@ -132,11 +134,10 @@ class _Deciding:
             self.added_index.filter(mine).select(id="entity_id"),
             self.gone.filter(mine).select(id="entity_id"),
         ]
-        if entity.parent is not None and not self.old_index.is_empty():
-            hanging = self.old_index.filter(mine).join(
-                self.changed[entity.parent], left_on="parent_id", right_on="id", how="semi"
-            )
-            ids.append(hanging.select(id="entity_id"))
+        if entity.parent is not None and self.has_old and not self.changed[entity.parent].is_empty():
+            index = self.old.index.filter(mine).select("entity_id", "parent_id")
+            hanging = index.join(self.changed[entity.parent].lazy(), left_on="parent_id", right_on="id", how="semi")
+            ids.append(hanging.select(id="entity_id").collect())
         return pl.concat(ids).drop_nulls().unique()
 
     def _parents(self, entity: Entity, before: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
@@ -156,14 +157,29 @@ class _Deciding:
 
     def _events(self) -> pl.DataFrame:
         """Return every event that is decided anew, or whose client may have changed."""
-        columns = ["pos", "rank", "line", "byte_offset", "byte_length", "category", "step", "entity_id", "parent_id", "sound"]
+        columns = [
+            "pos",
+            "rank",
+            "line",
+            "byte_offset",
+            "byte_length",
+            "category",
+            "step",
+            "entity_id",
+            "parent_id",
+            "sound",
+            "file",
+        ]
         index = [self.added_index.select(columns).with_columns(added=pl.lit(True))]
-        if not self.old_index.is_empty():
+        if self.has_old:
             touched = pl.concat(stage.touched.with_columns(category=pl.lit(category)) for category, stage in self.stages.items())
-            of_record = self.old_index.join(touched, left_on=["category", "entity_id"], right_on=["category", "id"], how="semi")
-            of_loan = self.old_index.filter(pl.col("category") == "payment").join(
-                self.changed["loan"], left_on="parent_id", right_on="id", how="semi"
-            )
+            touched = touched.rename({"id": "entity_id"})
+            logged = self.old.index.select(columns)
+            of_record = logged.join(touched.lazy(), on=["category", "entity_id"], how="semi").collect()
+            of_loan = of_record.clear()
+            if not self.changed["loan"].is_empty():
+                payments = logged.filter(pl.col("category") == "payment")
+                of_loan = payments.join(self.changed["loan"].lazy(), left_on="parent_id", right_on="id", how="semi").collect()
             again = pl.concat([of_record, of_loan]).unique("pos")
             index.append(again.select(columns).with_columns(added=pl.lit(False)))
         verdicts = pl.concat(

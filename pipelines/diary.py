@@ -13,8 +13,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 import duckdb
-import orjson
 
+from pipelines.files import read_json, write_json
 from pipelines.home import Home
 from pipelines.loading import Moment
 
@@ -37,25 +37,29 @@ def unfinished(home: Home, moment: Moment) -> Iterator[list[Died]]:
     file = home.state / "unfinished.json"
     died = _read(file)
     mine = {"run_id": moment.run_id, "started_at": moment.at.isoformat(), "finished_at": None, "state": "died"}
-    _write(file, [*map(_as_json, died), mine])
+    write_json(file, [*map(_as_json, died), mine])
     try:
         yield died
     except BaseException:
         mine |= {"finished_at": datetime.now(UTC).isoformat(), "state": "failed"}
-        _write(file, [*map(_as_json, died), mine])
+        write_json(file, [*map(_as_json, died), mine])
         raise
     file.unlink()
 
 
 def _read(file: Path) -> list[Died]:
+    """Return the runs a file tells of; what cannot be understood is lost to the diary, and to nothing else."""
+    rows = read_json(file, list)
+    return [died for row in rows if (died := _died(row))] if isinstance(rows, list) else []
+
+
+def _died(row: object) -> Died | None:
     try:
-        rows = orjson.loads(file.read_bytes())
-    except FileNotFoundError:
-        return []
-    except orjson.JSONDecodeError:  # a machine that went down while it was written: the run it told of is lost to the diary
-        return []
-    times = ("started_at", "finished_at")
-    return [Died(**{**row, **{name: row[name] and datetime.fromisoformat(row[name]) for name in times}}) for row in rows]
+        started, finished = row["started_at"], row["finished_at"]  # type: ignore[index]  # anything else is a TypeError
+        times = datetime.fromisoformat(started), finished and datetime.fromisoformat(finished)
+        return Died(str(row["run_id"]), *times, str(row["state"]))  # type: ignore[index]
+    except (TypeError, KeyError, ValueError):
+        return None
 
 
 def _as_json(died: Died) -> dict[str, str | None]:
@@ -67,16 +71,12 @@ def _as_json(died: Died) -> dict[str, str | None]:
     }
 
 
-def _write(file: Path, content: object) -> None:
-    beside = file.with_suffix(".tmp")
-    beside.write_bytes(orjson.dumps(content))
-    beside.replace(file)
-
-
 def write_died(con: duckdb.DuckDBPyConnection, died: Sequence[Died]) -> None:
     """Put runs that did not end into `runs`."""
+    known = {run_id for (run_id,) in con.execute("SELECT run_id FROM runs").fetchall()}
     for run in died:
-        con.execute("DELETE FROM runs WHERE run_id = $run", {"run": run.run_id})
+        if run.run_id in known:  # it died after its commit, or was told of before
+            continue
         con.execute(
             "INSERT INTO runs BY NAME SELECT $run_id AS run_id, $started_at AS started_at, $finished_at AS finished_at, "
             "$state AS state, $version AS version",
@@ -88,6 +88,13 @@ def write_died(con: duckdb.DuckDBPyConnection, died: Sequence[Died]) -> None:
                 "version": version("nightdrop"),
             },
         )
+
+
+def last_run(con: duckdb.DuckDBPyConnection) -> str | None:
+    """Return the id of the last run that committed; None before the first."""
+    # By the order of insertion, not by the clock, which may jump back.
+    found = con.execute("SELECT run_id FROM runs WHERE state = 'done' ORDER BY rowid DESC LIMIT 1").fetchall()
+    return found[0][0] if found else None
 
 
 def write_run(con: duckdb.DuckDBPyConnection, moment: Moment, numbers: Mapping[str, int], rule_set: str) -> None:
@@ -117,15 +124,29 @@ def _naive(moment: datetime) -> datetime:
 
 def note_dates_to_report(home: Home, dates: Set[date]) -> None:
     """Note, before the commit, which reports the commit makes stale; they add up until they are written."""
-    _write(_dates_file(home), sorted(day.isoformat() for day in dates | set(dates_to_report(home))))
+    noted = _dates(home)
+    if noted is not None:  # a damaged note means all dates already
+        write_json(_dates_file(home), sorted(day.isoformat() for day in dates | set(noted)))
 
 
-def dates_to_report(home: Home) -> list[date]:
-    """Return the business dates whose report is to be written."""
-    try:
-        return [date.fromisoformat(day) for day in orjson.loads(_dates_file(home).read_bytes())]
-    except FileNotFoundError:
+def dates_to_report(home: Home, con: duckdb.DuckDBPyConnection) -> list[date]:
+    """Return the business dates whose report is to be written: all there are, when what was noted is damaged."""
+    dates = _dates(home)
+    if dates is not None:
+        return dates
+    found = con.execute("SELECT DISTINCT business_date FROM drops WHERE business_date IS NOT NULL ORDER BY 1").fetchall()
+    return [day for (day,) in found]
+
+
+def _dates(home: Home) -> list[date] | None:
+    """Return the dates that were noted; None when the note is damaged."""
+    if not _dates_file(home).exists():
         return []
+    try:
+        noted = read_json(_dates_file(home), list)
+        return [date.fromisoformat(day) for day in noted] if isinstance(noted, list) else None
+    except (TypeError, ValueError):
+        return None
 
 
 def reported(home: Home) -> None:

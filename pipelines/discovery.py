@@ -5,11 +5,13 @@ The inbox is only looked at: nothing in it is opened, changed or moved here.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import stat
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Literal
@@ -111,7 +113,7 @@ def discover(inbox: Path) -> list[Candidate]:
         raise NightdropError(
             f"the inbox folder {str(inbox)!r} cannot be listed ({error.strerror}); nothing was read. Give this user read access"
         ) from error
-    return sorted(_walk(root, root, (root,)), key=lambda candidate: path_key(candidate.path))
+    return sorted(_told_apart(list(_walk(root, root, (root,)))), key=lambda candidate: path_key(candidate.path))
 
 
 def _walk(root: Path, folder: Path, above: tuple[Path, ...]) -> Iterator[Candidate]:
@@ -179,6 +181,29 @@ def _candidate(root: Path, location: Path, status: os.stat_result | None, hold: 
         mtime_ns=status.st_mtime_ns if status else 0,
         hold=hold or held_by_name(path) or _unreadable(location),
     )
+
+
+def _told_apart(candidates: list[Candidate]) -> list[Candidate]:
+    """Hold a file whose name is no UTF-8 and, written out, reads like another's: two drops cannot have one path."""
+    paths = Counter(candidate.path for candidate in candidates)
+    return [
+        replace(
+            candidate,
+            path=f"{candidate.path}~{hashlib.sha256(os.fsencode(candidate.location)).hexdigest()[:8]}",
+            hold=("not_a_file", "its name is no UTF-8 and reads like that of another file; rename one of them"),
+        )
+        if paths[candidate.path] > 1 and not _is_utf8(candidate.location)
+        else candidate
+        for candidate in candidates
+    ]
+
+
+def _is_utf8(location: Path) -> bool:
+    try:
+        os.fsencode(location).decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def held_by_name(path: str) -> tuple[str, str] | None:

@@ -1,81 +1,80 @@
-"""The book of drops: one row an edition, what became of it and how many of its records were applied.
+"""The table of drops: one row an edition, what became of it and how many of its records were applied.
 
-Every function runs in the caller's transaction.
+Every function that writes runs in the caller's transaction.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from datetime import date
 
 import duckdb
 import polars as pl
 
+from pipelines.book import Book, Edition
 from pipelines.database import handed_over, query
+from pipelines.discovery import path_key
+from pipelines.living import Standing
 from pipelines.loading import Moment
-from pipelines.pickup import Delivery
 from pipelines.summary import DropResult
 
-_EDITION = {
+_ROW = {
     "business_date": pl.Date(),
     "path": pl.String(),
     "sha256": pl.String(),
     "bytes": pl.Int64(),
+    "status": pl.String(),
     "reason": pl.String(),
     "detail": pl.String(),
+    "picked_at": pl.Datetime("us"),
+    "run_id": pl.String(),
 }
 
 
-def _editions(deliveries: Sequence[Delivery]) -> pl.DataFrame:
-    rows = [(d.business_date, d.path, d.sha256, d.bytes, *(d.hold or (None, None))) for d in deliveries]
-    return pl.DataFrame(rows, schema=_EDITION, orient="row")
-
-
 def living(con: duckdb.DuckDBPyConnection) -> pl.DataFrame:
-    """Return business_date, path, sha256, bytes of every drop that is in the warehouse."""
-    return query(con, "SELECT business_date, path, sha256, bytes FROM drops WHERE status = 'applied'")
+    """Return business_date, path, sha256 of every drop that is in the warehouse."""
+    return query(con, "SELECT business_date, path, sha256 FROM drops WHERE status = 'applied'")
 
 
-def held(con: duckdb.DuckDBPyConnection) -> pl.DataFrame:
-    """Return path, sha256, bytes, reason of every held edition."""
-    return query(con, "SELECT path, sha256, bytes, reason FROM drops WHERE status = 'held'")
-
-
-def write_looked_at(con: duckdb.DuckDBPyConnection, deliveries: Sequence[Delivery], paths: Sequence[str], moment: Moment) -> None:
-    """Note what a look at the drops of these paths found: which editions are held, and which held ones are so no longer.
-
-    `deliveries`: the edition that each path has now, held or not.
-    """
-    now = _editions(deliveries)
-    with handed_over(con, now=now, looked_at=pl.DataFrame({"path": paths}, schema={"path": pl.String()})):
+def write(con: duckdb.DuckDBPyConnection, book: Book, standing: Mapping[tuple[str, str], Standing], moment: Moment) -> bool:
+    """Bring the table in step with the book; return whether any status changed. Counts stay until `recount`."""
+    rows = [_edition_row(edition, standing[edition.key]) for edition in book.editions]
+    for path, unread in book.unread.items():
+        hold = ("held", *unread.hold, moment.naive, moment.run_id)
+        rows.append((unread.business_date, path, None, unread.bytes, *hold))
+    with handed_over(con, now=pl.DataFrame(rows, schema=_ROW, orient="row")):
         con.execute(
-            "UPDATE drops AS d SET status = 'superseded', reason = 'superseded_by', detail = n.sha256 FROM now AS n "
-            "WHERE d.path = n.path AND d.status = 'held' AND d.sha256 <> n.sha256"
+            """
+            CREATE OR REPLACE TEMP TABLE next_drops AS
+            SELECT
+                n.* REPLACE (
+                    coalesce(d.picked_at, n.picked_at) AS picked_at,
+                    CASE WHEN n.sha256 IS NULL THEN coalesce(d.run_id, n.run_id) ELSE n.run_id END AS run_id
+                ),
+                CASE WHEN n.status = 'applied' THEN d.records END AS records,
+                CASE WHEN n.status = 'applied' THEN d.applied END AS applied,
+                CASE WHEN n.status = 'applied' THEN d.rejected END AS rejected,
+                CASE WHEN n.status = 'applied' THEN d.warned END AS warned,
+                d.decided_at
+            FROM now AS n LEFT JOIN drops AS d ON d.path = n.path AND d.sha256 IS NOT DISTINCT FROM n.sha256
+            """
         )
-        con.execute(
-            "CREATE OR REPLACE TEMP TABLE now_held AS SELECT n.*, coalesce(d.picked_at, $at) AS picked_at, "
-            "coalesce(d.run_id, $run) AS run_id FROM now AS n LEFT JOIN drops AS d ON d.path = n.path "
-            "AND d.sha256 IS NOT DISTINCT FROM n.sha256 AND d.status = 'held' WHERE n.reason IS NOT NULL",
-            {"at": moment.naive, "run": moment.run_id},
-        )
-        con.execute("DELETE FROM drops AS d USING looked_at AS l WHERE d.path = l.path AND d.status = 'held'")
-    con.execute("INSERT INTO drops BY NAME SELECT *, 'held' AS status FROM now_held")
-    con.execute("DROP TABLE now_held")
+    # A reason that is another than before counts as a change: its report is stale.
+    told = "business_date, path, sha256, status, reason, detail"
+    differing = con.execute(
+        f"(SELECT {told} FROM next_drops EXCEPT SELECT {told} FROM drops) UNION ALL "
+        f"(SELECT {told} FROM drops EXCEPT SELECT {told} FROM next_drops)"
+    ).fetchall()
+    con.execute("DELETE FROM drops")
+    con.execute("INSERT INTO drops BY NAME SELECT * FROM next_drops")
+    con.execute("DROP TABLE next_drops")
+    return bool(differing)
 
 
-def write_applied(con: duckdb.DuckDBPyConnection, deliveries: Sequence[Delivery], moment: Moment) -> None:
-    """Note which editions are in the warehouse now, and that they take the place of the other editions of their paths."""
-    with handed_over(con, now_applied=_editions(deliveries).drop("reason", "detail")):
-        con.execute(
-            "UPDATE drops AS d SET status = 'superseded', reason = 'superseded_by', detail = a.sha256, records = NULL, "
-            "applied = NULL, rejected = NULL, warned = NULL FROM now_applied AS a "
-            "WHERE d.path = a.path AND d.sha256 <> a.sha256 AND d.status = 'applied'"
-        )
-        con.execute("DELETE FROM drops AS d USING now_applied AS a WHERE d.path = a.path AND d.sha256 = a.sha256")
-        con.execute(
-            "INSERT INTO drops BY NAME SELECT *, 'applied' AS status, $at AS picked_at, $at AS decided_at, $run AS run_id "
-            "FROM now_applied",
-            {"at": moment.naive, "run": moment.run_id},
-        )
+def _edition_row(edition: Edition, standing: Standing) -> tuple[object, ...]:
+    told = (standing.status, standing.reason, standing.detail)
+    picked = edition.picked_at.replace(tzinfo=None)
+    return (edition.business_date, edition.path, edition.sha256, edition.bytes, *told, picked, edition.run_id)
 
 
 def recount(con: duckdb.DuckDBPyConnection, drops: pl.DataFrame, moment: Moment) -> None:
@@ -106,7 +105,8 @@ def results(con: duckdb.DuckDBPyConnection, moment: Moment) -> tuple[DropResult,
     """Return what this run took in, and all that is held now."""
     found = con.execute(
         "SELECT path, business_date, sha256, bytes, records, applied, rejected, warned, status, reason, detail FROM drops "
-        "WHERE status = 'held' OR (status = 'applied' AND run_id = $run) ORDER BY business_date, path",
+        "WHERE status = 'held' OR (status = 'applied' AND run_id = $run)",
         {"run": moment.run_id},
     ).fetchall()
-    return tuple(DropResult(*row) for row in found)
+    results = (DropResult(*row) for row in found)
+    return tuple(sorted(results, key=lambda drop: (drop.business_date or date.max, path_key(drop.path), drop.status)))

@@ -43,6 +43,11 @@ class Home:
         return self.state / "log"
 
     @property
+    def book(self) -> Path:
+        """The book of editions, a file a run."""
+        return self.state / "book"
+
+    @property
     def lock(self) -> Path:
         """The lock that one run at a time holds."""
         return self.state / "lock"
@@ -57,6 +62,12 @@ class Home:
 class Settings:
     """What `nightdrop.toml` and `NIGHTDROP_*` may set."""
 
+    quiet_seconds: float = 0.0
+    """A file that changed less than this ago is left for the next run."""
+    hold_above: float = 0.5
+    """A drop with a larger share of records refused by themselves is held. Touches rules."""
+    max_expanded: int = 64 * 1024**3
+    """A drop that expands beyond so many bytes is held."""
     chunk_bytes: int = 64 * 1024 * 1024
     """How many uncompressed bytes are read and checked at a time."""
     registration_patterns: dict[str, str] = field(default_factory=dict)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from pipelines.jsontext import Members, Number, Value, is_json, parse, text_of
 from pipelines.sheets import MAX_RECORD, Event, Unread
 from validation.entities import ENTITIES
@@ -10,6 +12,7 @@ from validation.fields import Entity
 CATEGORIES = {entity.category: entity for entity in ENTITIES.values()}
 OTHER_CATEGORIES = {entity.other_category: entity for entity in ENTITIES.values() if entity.other_category}
 KIND_FIELD = "kind"
+_JSON_TYPES: dict[type, str] = {str: "string", Number: "number", bool: "boolean", Members: "object", list: "array"}
 
 
 def read_line(line: bytes) -> Event | Unread:
@@ -54,15 +57,25 @@ def _read_envelope(envelope: Members) -> Event | Unread:
     if not isinstance(data, Members):
         return Unread("missing_data", category=entity.category)
 
-    read_here = {"category", "data"}
-    names: set[str] = set(entity.spellings)
     kind = {KIND_FIELD} if sent_category in OTHER_CATEGORIES else set()
-    outside = [(key, text_of(value)) for key, value in envelope if key not in read_here | kind]
-    unknown = [(key, text_of(value)) for key, value in data if key not in names | kind]
-    known = [(key, value) for key, value in data if key in names]
-    wrong = tuple(key for key, value in known if not _has_type(value, entity.field(key).type.json))
-    texts = {key: text_of(value) for key, value in known}
-    return Event(entity.category, texts, wrong, (*outside, *unknown))
+    unknown = [(key, text_of(value)) for key, value in envelope if key not in {"category", "data"} | kind]
+    wanted = json_types(entity.category)
+    texts, wrong = {}, []
+    for key, value in data:
+        if key in wanted:
+            texts[key] = text_of(value)
+            if value is not None and _JSON_TYPES[type(value)] != wanted[key]:
+                wrong.append(key)
+        elif key not in kind:
+            unknown.append((key, text_of(value)))
+    return Event(entity.category, texts, tuple(wrong), tuple(unknown))
+
+
+@cache
+def json_types(category: str) -> dict[str, str]:
+    """Return per spelling of a category the JSON type that its field wants."""
+    entity = ENTITIES[category]
+    return {name: entity.field(name).type.json for name in entity.spellings}
 
 
 def entity_of(category: Value, kinds: list[Value]) -> Entity | None:
@@ -88,17 +101,3 @@ def _doubled_key(members: Members) -> str | None:
             return key
         seen.add(key)
     return None
-
-
-def _has_type(value: Value, wanted: str) -> bool:
-    return value is None or _json_type(value) == wanted
-
-
-def _json_type(value: Value) -> str:
-    if isinstance(value, bool):
-        return "boolean"
-    if isinstance(value, Number):
-        return "number"
-    if isinstance(value, str):
-        return "string"
-    return "object" if isinstance(value, Members) else "array"

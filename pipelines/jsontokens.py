@@ -10,8 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import polars as pl
 
-from pipelines.textviews import Buffer, Flags, Ints, Words, word
+from pipelines.textviews import Buffer, Flags, Ints, Lines, Words, word
 
 STRING, NUMBER, BOOLEAN, OBJECT, NOTHING = range(5)
 """Kinds of values; NOTHING is an explicit null."""
@@ -95,15 +96,26 @@ class Tokens:
         return kinds, starts, lengths
 
 
-def unprintable(buffer: Buffer, low: int, high: int) -> Ints:
-    """Return the places of backslashes and of control characters, line feeds aside."""
+def whole_strings(buffer: Buffer, lines: Lines, rows: Ints, *, at_least: int = 1) -> tuple[Ints, Ints, Ints]:
+    """Return those of the lines where each quote opens or closes one of `at_least` strings, their quotes, and how many each has.
+
+    These are the lines with an even number of quotes, no backslash and no control character.
+    """
+    if not len(rows):
+        return rows, rows, rows
+    low, high = int(lines.starts[rows[0]]), int(lines.nexts[rows[-1]])
     window = buffer.array[low:high]
-    return np.flatnonzero(((window < _FIRST_PRINTABLE) & (window != ord("\n"))) | (window == _BACKSLASH)) + low
-
-
-def quotes_of(buffer: Buffer, low: int, high: int) -> Ints:
-    """Return the places of quotes."""
-    return np.flatnonzero(buffer.array[low:high] == _QUOTE) + low
+    quotes = np.flatnonzero(window == _QUOTE) + low
+    of_row = slice(int(rows[0]), int(rows[-1]) + 1)
+    begins = np.searchsorted(quotes, lines.starts[of_row])
+    counts = np.diff(np.append(begins, len(quotes)))
+    good = np.zeros(len(counts), dtype=np.bool_)
+    good[rows - of_row.start] = True
+    good &= (counts % 2 == 0) & (counts >= 2 * at_least)
+    strange = np.flatnonzero(((window < _FIRST_PRINTABLE) & (window != ord("\n"))) | (window == _BACKSLASH)) + low
+    on = lines.of_places(strange)
+    good[on[strange < lines.ends[on]] - of_row.start] = False
+    return np.flatnonzero(good) + of_row.start, quotes[np.repeat(good, counts)], counts[good]
 
 
 def tokens(buffer: Buffer, starts: Ints, ends: Ints, quotes: Ints, counts: Ints) -> Tokens:
@@ -143,6 +155,17 @@ def tokens(buffer: Buffer, starts: Ints, ends: Ints, quotes: Ints, counts: Ints)
     proven = (depth[lasts] + change[lasts] == 0) & (text[starts] == _OPEN) & (opens[firsts] == starts + 1)
     proven &= ~np.logical_or.reduceat(astray, firsts)
     return Tokens(buffer, opens, closes, firsts, counts, is_key, before_string, depth, gaps, proven)
+
+
+def are_flat_objects(texts: pl.Series) -> Flags:
+    """Return which texts, free of line feeds and nulls, are proven to be JSON objects; not all that are one can be."""
+    buffer = Buffer.of("\n".join(texts).encode())
+    lines = Lines.of(buffer)
+    proven = (texts == "{}").to_numpy().copy()
+    rows, quotes, counts = whole_strings(buffer, lines, np.arange(len(lines.starts)))
+    if len(rows):
+        proven[rows] = tokens(buffer, lines.starts[rows], lines.ends[rows], quotes, counts).proven
+    return proven
 
 
 def _gaps(buffer: Buffer, before: Ints, starts: Ints, ends: Ints, *, after_key: Flags, is_last: Flags) -> Gaps:

@@ -35,7 +35,7 @@ class Moment:
     def now(cls) -> Moment:
         """Return the moment of a run that begins: its id sorts by time."""
         at = datetime.now(UTC)
-        return cls(f"{at:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}", at)
+        return cls(f"{at:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}", at)
 
     @property
     def naive(self) -> datetime:
@@ -53,6 +53,7 @@ class Loaded:
 
 def load(con: duckdb.DuckDBPyConnection, decision: Decision, living: Living, raw_lines: RawLines, moment: Moment) -> Loaded:
     """Write a decision: events and what hangs on them, records, histories, causes, flips, counts of drops."""
+    verdicts_before = _verdicts_of(con, living)
     _take_out(con, living.gone)
     places = living.drops.select("rank", "business_date", "path", "sha256")
     events = _placed(decision.events, places).with_columns(
@@ -67,7 +68,8 @@ def load(con: duckdb.DuckDBPyConnection, decision: Decision, living: Living, raw
     for stage in decision.stages:
         _write_records(con, stage, decision)
     find_causes(con, decision.since, places.select("business_date", "path", "rank"))
-    flips = again.filter(pl.col("was") != pl.col("verdict"))
+    redone = events.filter("added").join(verdicts_before, on=_POSITION, how="inner", maintain_order="left")
+    flips = pl.concat([again, redone.select(again.columns)]).filter(pl.col("was") != pl.col("verdict"))
     _write_flips(con, flips, living, moment)
     written = pl.concat([events.select("business_date", "path"), living.drops.filter("added").select("business_date", "path")])
     return Loaded(len(flips), written.unique())
@@ -76,6 +78,17 @@ def load(con: duckdb.DuckDBPyConnection, decision: Decision, living: Living, raw
 def _placed(frame: pl.DataFrame, places: pl.DataFrame) -> pl.DataFrame:
     """Give every event its drop's business_date, path and sha256."""
     return frame.join(places, on="rank", how="left", maintain_order="left")
+
+
+def _verdicts_of(con: duckdb.DuckDBPyConnection, living: Living) -> pl.DataFrame:
+    """Return the verdict (`was`) of every event whose drop goes and comes back with the same bytes."""
+    back = living.gone.join(living.drops.filter("added"), on=["business_date", "path", "sha256"], how="semi")
+    return query(
+        con,
+        "SELECT e.business_date, e.path, e.line, e.verdict AS was FROM events AS e "
+        "SEMI JOIN back ON back.business_date = e.business_date AND back.path = e.path",
+        back=back,
+    )
 
 
 def _take_out(con: duckdb.DuckDBPyConnection, gone: pl.DataFrame) -> None:
@@ -146,7 +159,8 @@ def _write_changes(con: duckdb.DuckDBPyConnection, decision: Decision, events: p
 def _write_raw(con: duckdb.DuckDBPyConnection, events: pl.DataFrame, raw_lines: RawLines) -> None:
     """Keep the exact bytes of rejected records, and of no others."""
     _delete_lines(con, ["rejected_lines"], events.filter(~pl.col("added")))
-    rejected = events.filter(pl.col("verdict") == "rejected").sort("rank", "line")
+    rejected = events.filter(pl.col("verdict") == "rejected").with_columns(sha256=pl.coalesce("file", "sha256"))
+    rejected = rejected.sort("rank", "byte_offset")
     for (path, sha256), lines in rejected.group_by("path", "sha256", maintain_order=True):
         raw = raw_lines(str(path), str(sha256), lines.select("byte_offset", "byte_length"))
         _insert(con, "rejected_lines", lines.with_columns(raw.alias("raw")))

@@ -6,40 +6,28 @@ counts only once it is whole.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import date
+import hashlib
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from io import BufferedReader, RawIOBase
 from pathlib import Path
+from typing import BinaryIO
 
-import orjson
 import polars as pl
 
 from pipelines.archive import Archive
+from pipelines.book import Edition
 from pipelines.checking import check
-from pipelines.discovery import Candidate
+from pipelines.discovery import Candidate, drop_format, held_by_name
 from pipelines.eventlog import EDITIONS, PartWriter
-from pipelines.problems import DropHeldError, NightdropError
+from pipelines.files import read_json, write_json
+from pipelines.problems import DropHeldError
 from pipelines.reading import Chunk, read_chunks
 from pipelines.sheets import UNREAD
 from validation.rulebook import RuleBook
 
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """One edition of one drop: where it came from, its archived bytes, and why it is held if it is."""
-
-    path: str
-    business_date: date | None
-    format: str | None
-    compression: str | None
-    sha256: str | None
-    bytes: int | None
-    hold: tuple[str, str] | None = None
-    """Reason code and detail."""
-
-    def held(self, reason: str, detail: str) -> Delivery:
-        """Return the same delivery, held."""
-        return replace(self, hold=(reason, detail))
+_PIECE = 1024 * 1024
 
 
 class Seen:
@@ -50,16 +38,14 @@ class Seen:
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        try:
-            self._hashes: dict[str, list[object]] = orjson.loads(file.read_bytes())
-        except (FileNotFoundError, orjson.JSONDecodeError):
-            self._hashes = {}
+        known = read_json(file, dict)
+        self._hashes = known if isinstance(known, dict) else {}
         self._now: dict[str, list[object]] = {}
 
     def hash_of(self, candidate: Candidate) -> str | None:
         """Return the hash of a file that is as it was when it was last archived."""
         known = self._hashes.get(candidate.path)
-        if known is None or known[:-1] != _identity(candidate):
+        if not isinstance(known, list) or known[:-1] != _identity(candidate):
             return None
         self._now[candidate.path] = known
         return str(known[-1])
@@ -70,9 +56,7 @@ class Seen:
 
     def save(self) -> None:
         """Write what was noted; files that are gone are forgotten."""
-        beside = self._file.with_suffix(".tmp")
-        beside.write_bytes(orjson.dumps(self._now))
-        beside.replace(self._file)
+        write_json(self._file, self._now)
 
 
 def _identity(candidate: Candidate) -> list[object]:
@@ -83,83 +67,126 @@ def _identity(candidate: Candidate) -> list[object]:
     return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
 
 
-def archive_drop(candidate: Candidate, archive: Archive, seen: Seen) -> Delivery:
-    """Keep a drop's bytes as they were delivered."""
-    delivery = Delivery(
-        candidate.path, candidate.business_date, candidate.format, candidate.compression, None, candidate.bytes, candidate.hold
-    )
+class Unreachable(Exception):
+    """A file whose bytes cannot be had; `hold` says why."""
+
+    def __init__(self, hold: tuple[str, str]) -> None:
+        super().__init__(": ".join(hold))
+        self.hold = hold
+
+
+def archive_drop(candidate: Candidate, archive: Archive, seen: Seen) -> tuple[str, int]:
+    """Keep a drop's bytes as they were delivered; return their SHA-256 and how many they are.
+
+    Raises Unreachable when they cannot be had.
+    """
     if candidate.hold and candidate.hold[0] in ("not_a_file", "unreadable"):
-        return delivery
+        raise Unreachable(candidate.hold)
     known = seen.hash_of(candidate)
     if known and archive.path(known).exists():
-        return replace(delivery, sha256=known)
+        return known, candidate.bytes
     identity = _identity(candidate)
     try:
         stored = archive.store(candidate.location)
     except DropHeldError as held:
-        return delivery.held(held.reason, held.detail)
+        raise Unreachable((held.reason, held.detail)) from held
     seen.remember(candidate, identity, stored.sha256)
-    return replace(delivery, sha256=stored.sha256, bytes=stored.bytes)
+    return stored.sha256, stored.bytes
 
 
 def read_into_log(
-    deliveries: Sequence[Delivery], archive: Archive, part: PartWriter, rules: RuleBook, *, chunk_bytes: int
-) -> list[Delivery]:
-    """Read and check deliveries into one part of the log; return them, some of them held now."""
-    waiting = _Waiting(part, rules, chunk_bytes)
-    results = []
+    editions: Sequence[Edition], archive: Archive, part: PartWriter, rules: RuleBook, *, chunk_bytes: int, max_expanded: int
+) -> None:
+    """Read and check editions into one part of the log, and note in each what was found: its counts, or why it is held."""
+    waiting = _Waiting(part, rules, chunk_bytes, max_expanded)
     try:
-        for number, delivery in enumerate(deliveries):
+        for number, edition in enumerate(editions):
+            edition.hold = edition.records = edition.refused = None
             try:
-                waiting.read(number, delivery, archive)
+                waiting.read(number, edition, archive)
             except DropHeldError as held:
                 waiting.forget(number)
-                results.append(delivery.held(held.reason, held.detail))
-            else:
-                results.append(delivery)
+                edition.hold = (held.reason, held.detail)
+            edition.read_under = rules.fingerprint
         waiting.flush()
-        part.close(_editions(results, rules.fingerprint))
+        for number, edition in enumerate(editions):
+            if edition.hold is None:
+                edition.records, edition.refused = waiting.records.get(number, 0), waiting.refused.get(number, 0)
+        part.close(_editions(editions, rules.fingerprint))
     except BaseException:
         part.abandon()
         raise
-    return results
 
 
-def _editions(deliveries: Iterable[Delivery], rule_set: str) -> pl.DataFrame:
-    rows = [
-        (number, delivery.path, delivery.sha256, rule_set) for number, delivery in enumerate(deliveries) if delivery.hold is None
-    ]
+def _editions(editions: Sequence[Edition], rule_set: str) -> pl.DataFrame:
+    rows = [(number, e.path, e.sha256, e.released, rule_set) for number, e in enumerate(editions) if e.hold is None]
     return pl.DataFrame(rows, schema=EDITIONS, orient="row")
+
+
+class _Measured(RawIOBase):
+    """A stream that knows what went through it: how many bytes, their SHA-256, how many lines."""
+
+    def __init__(self, stream: BinaryIO, largest: int) -> None:
+        self._stream, self._largest = stream, largest
+        self._digest, self._size, self._feeds, self._last = hashlib.sha256(), 0, 0, b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # typeshed wants the private WriteableBuffer
+        piece = self._stream.read(len(buffer))
+        self._digest.update(piece)
+        self._size += len(piece)
+        self._feeds += piece.count(b"\n")
+        self._last = piece[-1:] or self._last
+        if self._size > self._largest:
+            raise DropHeldError("too_large", f"it expands beyond {self._largest:,} bytes (setting `max_expanded`)")
+        buffer[: len(piece)] = piece
+        return len(piece)
+
+    @property
+    def sha256(self) -> str:
+        return self._digest.hexdigest()
+
+    @property
+    def lines(self) -> int:
+        return self._feeds + (self._last not in (b"", b"\n"))
 
 
 class _Waiting:
     """Chunks that were read and wait to be checked together: many small drops cost what one large one does."""
 
-    def __init__(self, part: PartWriter, rules: RuleBook, chunk_bytes: int) -> None:
-        self._part, self._rules, self._chunk_bytes = part, rules, chunk_bytes
+    def __init__(self, part: PartWriter, rules: RuleBook, chunk_bytes: int, max_expanded: int) -> None:
+        self._part, self._rules, self._chunk_bytes, self._max_expanded = part, rules, chunk_bytes, max_expanded
         self._chunks: list[tuple[int, Chunk]] = []
         self._bytes = 0
+        self.records: dict[int, int] = {}
+        self.refused: dict[int, int] = {}
 
-    def read(self, number: int, delivery: Delivery, archive: Archive) -> None:
+    def read(self, number: int, edition: Edition, archive: Archive) -> None:
         """Read one drop; raises DropHeldError when it cannot be taken as it is."""
-        position = 0
-        with archive.open_bytes(str(delivery.sha256), delivery.compression) as stream:
-            for chunk in read_chunks(stream, str(delivery.format), chunk_bytes=self._chunk_bytes):
-                position = self._tiled(delivery, chunk, position)
-                self._chunks.append((number, chunk))
-                if self._bytes >= self._chunk_bytes:
-                    self.flush()
+        shape = drop_format(edition.path)
+        if shape is None:
+            raise DropHeldError(*(held_by_name(edition.path) or ("unknown_format", edition.path)))
+        format, compression = shape
+        largest = sys.maxsize if edition.released else self._max_expanded
+        with closing(archive.open_bytes(edition.sha256, compression)) as stream:
+            measured = _Measured(stream, largest)
+            try:
+                self._read(number, BufferedReader(measured, _PIECE), format, as_it_is=edition.released)
+            finally:
+                # Also of a drop that is held: the rest is read for its hash, which tells it from another one.
+                while measured.read(_PIECE):
+                    pass
+                edition.content, edition.lines = measured.sha256, measured.lines
 
-    def _tiled(self, delivery: Delivery, chunk: Chunk, position: int) -> int:
-        """Hold the reader to its promise that every byte belongs to one thing; return where the chunk ends."""
-        frames = [chunk.filler, chunk.unread, *chunk.sheets.values()]
-        spans = pl.concat(frame.select("byte_offset", "byte_span") for frame in frames).sort("byte_offset")
-        ends = (spans["byte_offset"] + spans["byte_span"]).to_list()
-        begins = spans["byte_offset"].to_list()
-        if begins != [position, *ends][: len(begins)]:
-            raise NightdropError(f"{delivery.path}: the reader lost or doubled bytes near {position}; nothing was changed")
-        self._bytes += (ends[-1] - position) if ends else 0
-        return ends[-1] if ends else position
+    def _read(self, number: int, stream: BufferedReader, format: str, *, as_it_is: bool) -> None:
+        for chunk in read_chunks(stream, format, chunk_bytes=self._chunk_bytes, as_it_is=as_it_is):
+            frames = [chunk.filler, chunk.unread, *chunk.sheets.values()]
+            self._bytes += sum(int(frame["byte_span"].sum()) for frame in frames)
+            self._chunks.append((number, chunk))
+            if self._bytes >= self._chunk_bytes:
+                self.flush()
 
     def forget(self, number: int) -> None:
         """Drop the waiting chunks of a drop; those already written count for nothing without their edition."""
@@ -177,5 +204,8 @@ class _Waiting:
             for category, sheet in chunk.sheets.items():
                 sheets.setdefault(category, []).append(sheet.with_columns(drop))
         self._chunks, self._bytes = [], 0
-        whole: Mapping[str, pl.DataFrame] = {category: pl.concat(parts) for category, parts in sheets.items()}
-        self._part.write(check(whole, pl.concat(unread), self._rules))
+        checked = check({category: pl.concat(parts) for category, parts in sheets.items()}, pl.concat(unread), self._rules)
+        self._part.write(checked)
+        for number, records, refused in checked.index.group_by("drop").agg(pl.len(), pl.col("refused").sum()).iter_rows():
+            self.records[number] = self.records.get(number, 0) + records
+            self.refused[number] = self.refused.get(number, 0) + refused

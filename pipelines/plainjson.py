@@ -1,28 +1,22 @@
 """Lines of JSONL read in whole columns: those that can be proven plain; the others are left to the exact reader. Pure.
 
-A plain line is an envelope of `category` and `data` in this order, its keys are spellings of its category, each once, and
+A plain line is an envelope of `category` and `data` in this order, no key comes twice in either, and
 `pipelines/jsontokens.py` proves the rest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
 
-from pipelines.blocks import Block
-from pipelines.jsonl import CATEGORIES, KIND_FIELD, OTHER_CATEGORIES
-from pipelines.jsontokens import BOOLEAN, NOTHING, NUMBER, OBJECT, STRING, Tokens, quotes_of, tokens, unprintable
-from pipelines.plainsheets import Found, plain_sheet
-from pipelines.sheets import MAX_RECORD
-from pipelines.textviews import ABSENT, MAX_BUFFER, NULL, Buffer, Flags, Ints, Lines, Words, undecodable, word
+from pipelines.jsonl import CATEGORIES, KIND_FIELD, OTHER_CATEGORIES, json_types
+from pipelines.jsontokens import BOOLEAN, NOTHING, NUMBER, OBJECT, STRING, Tokens, tokens, whole_strings
+from pipelines.plainsheets import Found
+from pipelines.textviews import ABSENT, NULL, Buffer, Flags, Ints, Lines, Words, word
 from validation.entities import ENTITIES
 
-_SLICE = 1024 * 1024
-_THREADS = 2
 _KINDS = {"string": STRING, "number": NUMBER, "boolean": BOOLEAN, "object": OBJECT}
 _ENVELOPE_STRINGS = 3
 _DATA_DEPTH = 2
@@ -30,42 +24,9 @@ _UNKNOWN = -1
 _ORDER = tuple(ENTITIES)
 
 
-@dataclass(frozen=True, slots=True)
-class Plain:
-    """What was read in whole columns."""
-
-    sheets: Mapping[str, pl.DataFrame]
-    lines: Lines
-    left: Ints
-    """The lines that are left to the exact reader, counted from 0."""
-
-
-def read_plain_json(block: Block) -> Plain | None:
-    """Return the sheets of a block's plain lines, and which lines are left; None for a block too large to point into."""
-    if len(block.data) > MAX_BUFFER:
-        return None
-    buffer = Buffer.of(block.data)
-    lines = Lines.of(buffer)
-    fit = ~undecodable(block.data, lines) & (lines.ends - lines.starts <= MAX_RECORD)
-    parts = lines.slices(_SLICE)
-    with ThreadPoolExecutor(_THREADS) as pool:
-        results = pool.map(lambda part: _read_slice(buffer, lines, np.flatnonzero(fit[part]) + part.start), parts)
-        found: dict[str, list[Found]] = {}
-        for category, one in (item for result in results for item in result.items()):
-            found.setdefault(category, []).append(one)
-    left = np.ones(len(lines.starts), dtype=np.bool_)
-    for one in (one for each in found.values() for one in each):
-        left[one.rows] = False
-    sheets = {
-        category: plain_sheet(category, each, buffer, lines, offset=block.offset, line=block.line)
-        for category, each in found.items()
-    }
-    return Plain(sheets, lines, np.flatnonzero(left))
-
-
-def _read_slice(buffer: Buffer, lines: Lines, rows: Ints) -> dict[str, Found]:
-    """Return what the plain ones of some lines say, by category."""
-    rows, quotes, counts = _with_whole_strings(buffer, lines, rows)
+def read_json_lines(buffer: Buffer, lines: Lines, rows: Ints) -> dict[str, Found]:
+    """Return what the plain ones of some UTF-8 lines say, by category."""
+    rows, quotes, counts = whole_strings(buffer, lines, rows, at_least=_ENVELOPE_STRINGS)
     if not len(rows):
         return {}
     read = tokens(buffer, lines.starts[rows], lines.ends[rows], quotes, counts)
@@ -80,24 +41,6 @@ def _read_slice(buffer: Buffer, lines: Lines, rows: Ints) -> dict[str, Found]:
         if len(chosen):
             found[name] = _values(read, name, chosen, other, rows)
     return found
-
-
-def _with_whole_strings(buffer: Buffer, lines: Lines, rows: Ints) -> tuple[Ints, Ints, Ints]:
-    """Return those of the lines where every quote opens or closes a string, all their quotes, and how many each has."""
-    if not len(rows):
-        return rows, rows, rows
-    low, high = int(lines.starts[rows[0]]), int(lines.nexts[rows[-1]])
-    quotes = quotes_of(buffer, low, high)
-    of_row = slice(int(rows[0]), int(rows[-1]) + 1)
-    begins = np.searchsorted(quotes, lines.starts[of_row])
-    counts = np.diff(np.append(begins, len(quotes)))
-    good = np.zeros(len(counts), dtype=np.bool_)
-    good[rows - of_row.start] = True
-    good &= (counts % 2 == 0) & (counts >= 2 * _ENVELOPE_STRINGS)
-    strange = unprintable(buffer, low, high)
-    on = lines.of_places(strange)
-    good[on[strange < lines.ends[on]] - of_row.start] = False
-    return np.flatnonzero(good) + of_row.start, quotes[np.repeat(good, counts)], counts[good]
 
 
 def _categories(read: Tokens) -> tuple[Ints, Flags]:
@@ -127,18 +70,19 @@ def _values(read: Tokens, category: str, chosen: Ints, other: Flags, rows: Ints)
     bits = NAMES.bits(category)[names]
     bad = np.zeros(len(chosen), dtype=np.bool_)
     strange = np.flatnonzero(bits == _UNKNOWN)
+    unknown = None
     if len(strange):
-        read_as_kind = (names[strange] == NAMES.kind) & other[chosen][line[strange]] & _says_loan(read, strings[strange])
-        bad[line[strange[~read_as_kind]]] = True
+        as_kind = (names[strange] == NAMES.kind) & other[chosen][line[strange]]
+        unknown, unfit = _unknown(read, strings[strange], rows[chosen][line[strange]], as_kind)
+        bad[line[strange[unfit]]] = True
         known = bits != _UNKNOWN
         strings, line, bits = strings[known], line[known], bits[known]
 
     kinds, starts, lengths = read.values(strings)
-    wanted = np.array([_KINDS[ENTITIES[category].field(name).type.json] for name in ENTITIES[category].spellings])
+    wanted = np.array([_KINDS[type_] for type_ in json_types(category).values()])
     lengths[kinds == NOTHING] = NULL
     wrong = (kinds != wanted[bits]) & (kinds != NOTHING)
-    # White space is taken out of a whole column of objects at once, so nothing else may stand there, and they nowhere else.
-    bad[line[wrong & ((kinds == OBJECT) | (wanted[bits] == OBJECT))]] = True
+    bad[line[wrong & (kinds == OBJECT)]] = True  # its text may need its white space taken out
 
     shape = (len(wanted), len(chosen))
     start_of, length_of = np.zeros(shape, dtype=np.int32), np.full(shape, ABSENT, dtype=np.int32)
@@ -146,8 +90,7 @@ def _values(read: Tokens, category: str, chosen: Ints, other: Flags, rows: Ints)
     wrong_bits = np.zeros(len(chosen), dtype=np.uint64)
     np.bitwise_or.at(wrong_bits, line[wrong], np.uint64(1) << bits[wrong].astype(np.uint64))
     doubled = np.bincount(line, minlength=len(chosen)) != np.count_nonzero(length_of != ABSENT, axis=0)
-    keep = ~bad & ~doubled
-    return Found(rows[chosen[keep]], start_of[:, keep], length_of[:, keep], wrong_bits[keep])
+    return Found(rows[chosen], start_of, length_of, wrong_bits, unknown).only(~bad & ~doubled)
 
 
 def _members(read: Tokens, chosen: Ints) -> tuple[Ints, Ints]:
@@ -159,12 +102,23 @@ def _members(read: Tokens, chosen: Ints) -> tuple[Ints, Ints]:
     return strings[member], line[member]
 
 
-def _says_loan(read: Tokens, keys: Ints) -> Flags:
-    """Return for which keys the value is null or the string `loan`."""
+def _unknown(read: Tokens, keys: Ints, rows: Ints, as_kind: Flags) -> tuple[pl.DataFrame, Flags]:
+    """Return the unknown fields as row, name, value, and which of these keys make their line one that is not plain."""
     kinds, starts, lengths = read.values(keys)
     loan = (kinds == STRING) & (lengths == len("loan")) & (read.buffer.words(starts, lengths) == word("loan"))
-    says: Flags = loan | (kinds == NOTHING)
-    return says
+    unfit: Flags = np.where(as_kind, ~loan & (kinds != NOTHING), kinds == OBJECT)
+    lengths[kinds == NOTHING] = NULL
+    names = read.opens[keys] + 1
+    fields = pl.DataFrame(
+        {
+            "row": rows,
+            "name": read.buffer.column(names, read.closes[keys] - names),
+            "value": read.buffer.column(starts, lengths),
+        }
+    )
+    if (rows[1:] == rows[:-1]).any():
+        unfit |= fields.select(pl.struct("row", "name").is_duplicated()).to_series().to_numpy()
+    return fields.filter(pl.Series(~as_kind)), unfit
 
 
 class _Names:

@@ -9,7 +9,9 @@ from typing import BinaryIO, Protocol
 from pipelines.blocks import BOM, Block, content_length, is_blank, lines_of, whole_lines, without_bom
 from pipelines.csvs import Header, Scan, read_header, read_record, scan_line
 from pipelines.jsonl import is_whole, read_line
-from pipelines.plainjson import read_plain_json
+from pipelines.plaincsv import csv_lines_under
+from pipelines.plainjson import read_json_lines
+from pipelines.plainsheets import read_plain
 from pipelines.problems import DropHeldError
 from pipelines.sheets import MAX_RECORD, Chunk, Findings, Unread
 from pipelines.tiling import lost_bytes, tiled_to
@@ -17,14 +19,14 @@ from pipelines.tiling import lost_bytes, tiled_to
 __all__ = ["Chunk", "read_chunks"]
 
 
-def read_chunks(stream: BinaryIO, format: str, *, chunk_bytes: int) -> Iterator[Chunk]:
+def read_chunks(stream: BinaryIO, format: str, *, chunk_bytes: int, as_it_is: bool = False) -> Iterator[Chunk]:
     """Yield what the uncompressed bytes of a drop say, about `chunk_bytes` of them at a time; `format` is `jsonl` or `csv`.
 
     Each chunk's records and filler tile the bytes from where the chunk before ended. What comes out does not depend on
     `chunk_bytes`, but for where it is cut. Raises DropHeldError `truncated` or `csv_header`, also after chunks were yielded:
-    until the end nothing of a drop is sure.
+    until the end nothing of a drop is sure. With `as_it_is` an unfinished last record is a record like another, not `truncated`.
     """
-    reader: _Reader = _JsonlReader() if format == "jsonl" else _CsvReader()
+    reader: _Reader = _JsonlReader(as_it_is) if format == "jsonl" else _CsvReader(as_it_is)
     position = end = 0
     for lines in whole_lines(stream, chunk_bytes):
         found, block = Findings(), lines
@@ -35,7 +37,9 @@ def read_chunks(stream: BinaryIO, format: str, *, chunk_bytes: int) -> Iterator[
         chunk = reader.read(block, found)
         position = tiled_to(chunk, position)
         yield chunk
-    reader.finish()
+    last = reader.finish(Findings())
+    position = tiled_to(last, position)
+    yield last
     if position != end:
         raise lost_bytes(position, end)
 
@@ -43,34 +47,34 @@ def read_chunks(stream: BinaryIO, format: str, *, chunk_bytes: int) -> Iterator[
 class _Reader(Protocol):
     def read(self, block: Block, found: Findings) -> Chunk: ...
 
-    def finish(self) -> None: ...
+    def finish(self, found: Findings) -> Chunk: ...
 
 
 class _JsonlReader:
     """Reads lines, each by itself."""
 
+    def __init__(self, as_it_is: bool) -> None:
+        self.as_it_is = as_it_is
+
     def read(self, block: Block, found: Findings) -> Chunk:
-        plain = read_plain_json(block)
-        if plain is None:
-            for line, offset, data in lines_of(block):
-                self._read_line(line, offset, data, found)
-            return found.chunk()
-        for row in plain.left.tolist():
-            start, end = int(plain.lines.starts[row]), int(plain.lines.nexts[row])
-            self._read_line(block.line + row, block.offset + start, block.data[start:end], found)
-        return found.chunk(plain.sheets)
+        plain = read_plain(block, read_json_lines)
+        lines = lines_of(block) if plain is None else map(plain.line, plain.left().tolist())
+        for line, offset, data in lines:
+            self._read_line(line, offset, data, found)
+        return found.chunk(plain.sheets() if plain else None)
 
     def _read_line(self, line: int, offset: int, data: bytes, found: Findings) -> None:
         if is_blank(data):
             found.filler.append((offset, len(data), "blank"))
             return
         length = content_length(data)
-        if length == len(data) and not is_whole(data):
+        if length == len(data) and not self.as_it_is and not is_whole(data):
             raise DropHeldError("truncated", f"line {line}, the last one, has no line end and is not valid JSON")
         found.add((line, offset, length, len(data)), read_line(data[:length]))
 
-    def finish(self) -> None:
+    def finish(self, found: Findings) -> Chunk:
         """Nothing waits: no line needs another."""
+        return found.chunk()
 
 
 @dataclass(slots=True)
@@ -106,24 +110,64 @@ class _Record:
         return b"".join(self.parts)[: self.length]
 
 
+def _why_unfinished(record: _Record) -> str:
+    """Return the line reason of a record whose quote is never closed."""
+    if record.length > MAX_RECORD:
+        return "line_too_long"
+    try:
+        record.data.decode()
+    except UnicodeDecodeError:
+        return "invalid_encoding"
+    return "ragged_row"
+
+
 class _CsvReader:
     """Reads records, which may run over several lines, under one header."""
 
-    def __init__(self) -> None:
+    def __init__(self, as_it_is: bool) -> None:
+        self.as_it_is = as_it_is
         self.header: Header | None = None
         self.pending: _Record | None = None
 
     def read(self, block: Block, found: Findings) -> Chunk:
-        for line, offset, data in lines_of(block):
-            if self.pending is None and is_blank(data):
-                found.filler.append((offset, len(data), "blank"))
+        rest = self._finish_pending(block, found)
+        plain = read_plain(rest, csv_lines_under(self.header), doubled_quotes=True) if self.header and rest.data else None
+        if plain is None:
+            for line in lines_of(rest):
+                self._read_line(*line, found)
+            return found.chunk()
+        swallowed: list[int] = []
+        last = -1
+        for row in plain.left().tolist():
+            if row <= last:
                 continue
-            record = self.pending or _Record(line, offset)
-            record.take(data)
-            self.pending = record if record.scan.open_quote else None
-            if self.pending is None:
-                self._close(record, found)
-        return found.chunk()
+            self._read_line(*plain.line(row), found)
+            last = row
+            while self.pending and last + 1 < len(plain.lines.starts):
+                last += 1
+                self._read_line(*plain.line(last), found)
+                swallowed.append(rest.line + last)
+        return found.chunk(plain.sheets(without=swallowed))
+
+    def _finish_pending(self, block: Block, found: Findings) -> Block:
+        """Read lines until a record may start under the header; return the rest of the block."""
+        end = 0
+        for line, offset, data in lines_of(block):
+            if self.header and not self.pending:
+                return Block(block.data[end:], offset, line) if end else block
+            self._read_line(line, offset, data, found)
+            end += len(data)
+        return Block(b"", block.offset + end, block.line)
+
+    def _read_line(self, line: int, offset: int, data: bytes, found: Findings) -> None:
+        if self.pending is None and is_blank(data):
+            found.filler.append((offset, len(data), "blank"))
+            return
+        record = self.pending or _Record(line, offset)
+        record.take(data)
+        self.pending = record if record.scan.open_quote else None
+        if self.pending is None:
+            self._close(record, found)
 
     def _close(self, record: _Record, found: Findings) -> None:
         if self.header is None:
@@ -131,7 +175,7 @@ class _CsvReader:
             found.filler.append((record.offset, record.span, "header"))
             return
         columns = len(self.header.columns)
-        if not record.ending and record.scan.cells < columns:
+        if not record.ending and not self.as_it_is and record.scan.cells < columns:
             raise DropHeldError(
                 "truncated",
                 f"line {record.line}, the last record, has no line end and {record.scan.cells} cells of {columns}",
@@ -140,9 +184,14 @@ class _CsvReader:
         too_long = record.length > MAX_RECORD
         found.add(place, Unread("line_too_long") if too_long else read_record(record.data, record.scan, self.header))
 
-    def finish(self) -> None:
-        """Raise DropHeldError when the file ended too early."""
+    def finish(self, found: Findings) -> Chunk:
+        """Return the record that the end of the file left open, when it is taken as it is; else raise DropHeldError."""
+        if self.pending is not None and self.as_it_is and self.header is not None:
+            record = self.pending
+            found.add((record.line, record.offset, record.length, record.span), Unread(_why_unfinished(record)))
+            return found.chunk()
         if self.pending is not None:
             raise DropHeldError("truncated", f"line {self.pending.line}: a quote opened in this record is never closed")
         if self.header is None:
             raise DropHeldError("csv_header", "there is no header: the file is empty or blank")
+        return found.chunk()

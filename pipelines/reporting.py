@@ -15,12 +15,14 @@ from typing import Any
 import duckdb
 
 from pipelines.archive import Archive
+from pipelines.blocks import content_length
 from pipelines.bounce import (
     BOUNCE_FILE,
     REASONS_SUFFIX,
     Bounce,
     Original,
     bounce_name,
+    opening,
     set_aside_if_edited,
     sync_folder,
     write_bounce,
@@ -28,6 +30,7 @@ from pipelines.bounce import (
 )
 from pipelines.discovery import path_key
 from pipelines.home import Home
+from pipelines.resubmitting import Issue, remember
 from pipelines.summary import WHAT_NEXT
 
 SUMMARY = "summary.json"
@@ -53,7 +56,11 @@ _FIELDS = """
     SELECT field, code, count(*) AS reasons
     FROM rejections WHERE business_date = $day GROUP BY field, code ORDER BY field NULLS FIRST, reasons DESC, code
 """
-_ORIGINALS = "SELECT DISTINCT path, sha256 FROM rejected_lines WHERE business_date = $day"
+# A rejected correction is in a file of its own: the bounce is that of the drop it corrects.
+_ORIGINALS = """
+    SELECT DISTINCT path, d.sha256 FROM rejected_lines JOIN drops AS d USING (business_date, path)
+    WHERE business_date = $day AND d.status = 'applied'
+"""
 _FOLLOWED = """
     SELECT count(DISTINCT (cause_date, cause_path, cause_line)) AS causes, count(*) AS followers
     FROM rejections WHERE business_date = $day AND cause_line IS NOT NULL
@@ -69,6 +76,11 @@ _ROOT_CAUSES = f"""
     FROM causes JOIN rejections AS r USING (business_date, path, line)
     GROUP BY business_date, path, line ORDER BY followers DESC, business_date, path, line
 """
+_FLIPS = """
+    SELECT path, line, was, now, because_path FROM verdict_changes WHERE business_date = $day
+    QUALIFY row_number() OVER (PARTITION BY path, line ORDER BY rowid DESC) = 1 ORDER BY path, line LIMIT 1000
+"""
+"""The last change of each verdict that is now another than it once was."""
 _WARNINGS = """
     SELECT code, count(*) AS warnings, count(DISTINCT (path, line)) AS records
     FROM warnings WHERE business_date = $day GROUP BY code ORDER BY warnings DESC, code
@@ -83,21 +95,21 @@ def write_reports(con: duckdb.DuckDBPyConnection, home: Home, dates: Iterable[da
     """
     folder = home.reports
     folder.mkdir(mode=0o750, parents=True, exist_ok=True)
-    archive = Archive(home.archive)
-    files = [file for day in sorted(set(dates)) for file in _write_date(con, folder / day.isoformat(), day, archive)]
+    files = [file for day in sorted(set(dates)) for file in _write_date(con, home, day)]
     files += _write_undated(con, folder / UNDATED)
     sync_folder(folder)
     return files
 
 
-def _write_date(con: duckdb.DuckDBPyConnection, folder: Path, day: date, archive: Archive) -> list[Path]:
+def _write_date(con: duckdb.DuckDBPyConnection, home: Home, day: date) -> list[Path]:
+    folder = home.reports / day.isoformat()
     drops = _drops(con, day)
     issued = _issued(folder)
     if not drops:
         _clear(folder, issued, keep=frozenset())
         return []
     folder.mkdir(mode=0o750, exist_ok=True)
-    bounces = _write_bounces(con, folder, day, archive, issued)
+    bounces = _write_bounces(con, home, folder, day, issued)
     files = [folder / name for bounce in bounces.values() for name in (bounce.name, bounce.name + REASONS_SUFFIX)]
     _clear(folder, issued, keep={file.name for file in files} | {SUMMARY})
     return [*files, _write_summary(folder, _summary(con, day, drops, bounces))]
@@ -113,14 +125,17 @@ def _write_undated(con: duckdb.DuckDBPyConnection, folder: Path) -> list[Path]:
 
 
 def _write_bounces(
-    con: duckdb.DuckDBPyConnection, folder: Path, day: date, archive: Archive, issued: dict[str, str]
+    con: duckdb.DuckDBPyConnection, home: Home, folder: Path, day: date, issued: dict[str, str]
 ) -> dict[tuple[str, str], Bounce]:
-    """Return the bounces by path and SHA-256 of their originals."""
+    """Return the bounces by path and SHA-256 of their originals; each is remembered before anybody can take it away."""
+    archive = Archive(home.archive)
     bounces: dict[tuple[str, str], Bounce] = {}
     originals = sorted(((row["path"], row["sha256"]) for row in _rows(con, _ORIGINALS, day)), key=_by_path)
     for path, sha256 in originals:
         name = bounce_name(path, sha256, taken={bounce.name for bounce in bounces.values()})
         original = Original(day, path, sha256)
+        header, _ = opening(original, archive)
+        remember(con, home, Issue(name, day, path, sha256, header[: content_length(header)]))
         bounces[path, sha256] = write_bounce(con, folder, original, archive, name=name, issued=issued.get(name))
     return bounces
 
@@ -140,6 +155,7 @@ def _summary(
         "reasons": _rows(con, _REASONS, day),
         "fields": _rows(con, _FIELDS, day),
         "root_causes": {**followed, "most_followed": _rows(con, _ROOT_CAUSES, day)},
+        "flips": _rows(con, _FLIPS, day),
         "warnings": _rows(con, _WARNINGS, day),
     }
 

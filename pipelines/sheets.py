@@ -19,6 +19,8 @@ FILLER: dict[str, pl.DataType] = {"byte_offset": pl.Int64(), "byte_span": pl.Int
 MAX_RECORD = 1024 * 1024
 """A record with more bytes than this, its line end not counted, is `line_too_long`."""
 
+_MANY = 10_000
+
 Place = tuple[int, int, int, int]
 
 
@@ -90,32 +92,34 @@ def sheet_of(category: str, rows: Iterable[tuple[Place, Event]]) -> pl.DataFrame
 class Findings:
     """Collects what a reader finds in one block, in any order, and makes the chunk of it."""
 
-    events: list[tuple[Place, Event]] = field(default_factory=list)
     unread: list[tuple[Place, Unread]] = field(default_factory=list)
     filler: list[tuple[int, int, str]] = field(default_factory=list)
     """Offset, span, kind."""
+    _events: dict[str, list[tuple[Place, Event]]] = field(default_factory=dict)
+    _sheets: dict[str, list[pl.DataFrame]] = field(default_factory=dict)
 
     def add(self, place: Place, found: Event | Unread) -> None:
         """Take what a record says."""
-        if isinstance(found, Event):
-            self.events.append((place, found))
-        else:
+        if isinstance(found, Unread):
             self.unread.append((place, found))
+            return
+        events = self._events.setdefault(found.category, [])
+        events.append((place, found))
+        if len(events) >= _MANY:  # as objects they take ten times the room that they take as a sheet
+            self._shelve(found.category)
+
+    def _shelve(self, category: str) -> None:
+        self._sheets.setdefault(category, []).append(sheet_of(category, self._events.pop(category)))
 
     def chunk(self, plain: Mapping[str, pl.DataFrame] | None = None) -> Chunk:
         """Return everything in the order of the lines; `plain` are sheets that were read in whole columns."""
-        sheets = dict(plain or {})
-        by_category: dict[str, list[tuple[Place, Event]]] = {}
-        for place, event in self.events:
-            by_category.setdefault(event.category, []).append((place, event))
-        for category, rows in by_category.items():
-            sheet = sheet_of(category, rows)
-            if category in sheets:
-                sheet = pl.concat([sheets[category], sheet])
-            sheets[category] = sheet.sort("line")
+        for category in list(self._events):
+            self._shelve(category)
+        for category, sheet in (plain or {}).items():
+            self._sheets.setdefault(category, []).append(sheet)
         unread = [(*place, found.code, found.category, found.value) for place, found in self.unread]
         return Chunk(
-            sheets={category: sheets[category] for category in ENTITIES if category in sheets},
+            sheets={name: pl.concat(self._sheets[name]).sort("line") for name in ENTITIES if name in self._sheets},
             unread=pl.DataFrame(unread, schema=UNREAD, orient="row").sort("line"),
             filler=pl.DataFrame(self.filler, schema=FILLER, orient="row").sort("byte_offset"),
         )

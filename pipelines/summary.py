@@ -31,6 +31,18 @@ class DropResult:
 
 
 @dataclass(frozen=True, slots=True)
+class RootCause:
+    """One rejected create, and how many other records are rejected for want of it."""
+
+    business_date: date
+    path: str
+    line: int
+    codes: str
+    """Why it was rejected."""
+    followers: int
+
+
+@dataclass(frozen=True, slots=True)
 class Night:
     """One run from its start to its end."""
 
@@ -53,6 +65,8 @@ class Night:
     """False when there was nothing new: the warehouse is as it was."""
     dates: tuple[date, ...]
     """Business dates whose report was written."""
+    causes: tuple[RootCause, ...] = ()
+    """The rejected creates with most followers among what this run decided anew, most first."""
 
     @property
     def held(self) -> tuple[DropResult, ...]:
@@ -78,15 +92,23 @@ class StepRunner(Protocol):
 
 
 WHAT_NEXT: dict[str, str] = {
-    "no_business_date": "drop it again under a name or folder with its date, such as 2026-11-16/",
-    "unknown_format": "drop it again as .jsonl, .ndjson or .csv (lower case), plain or with .gz or .zst",
-    "unreadable": "give this user the right to read it, or have a damaged file sent again",
+    "no_business_date": "drop it again under a name or folder with its date, such as 2026-11-16/; or give it one: "
+    "`nightdrop release PATH --date YYYY-MM-DD`",
+    "unknown_format": "drop it again as .jsonl, .ndjson or .csv (lower case), plain or with .gz or .zst; "
+    "`nightdrop withdraw PATH` lets this one go",
+    "unreadable": "give this user the right to read it, or have a damaged file sent again; "
+    "`nightdrop withdraw PATH` lets a damaged one go",
     "not_a_file": "put the file itself in the inbox: no link out of it, pipe or device",
-    "too_large": "have it sent in parts, or raise the limit it expands beyond",
-    "truncated": "it ends in the middle: have it sent again under the same name",
-    "manifest_mismatch": "file and manifest disagree: have both sent again",
-    "csv_header": "give it a header with `step`, an id column and each column once, and drop it again under the same name",
-    "too_many_rejects": "most of its records are refused: ask its sender whether this is the right file",
-    "same_bytes_other_date": "the same bytes came under an earlier date: ask its sender for this day's file",
+    "too_large": "have it sent in parts, or raise the limit it expands beyond; `nightdrop release PATH` takes it all the same",
+    "truncated": "it ends in the middle: have it sent again under the same name; `nightdrop release PATH` takes it as it is, "
+    "`nightdrop withdraw PATH` lets it go",
+    "manifest_mismatch": "file and manifest disagree: have both sent again; `nightdrop release PATH` takes the file as it is, "
+    "`nightdrop withdraw PATH` lets it go",
+    "csv_header": "give it a header with `step`, an id column and each column once, and drop it again under the same name; "
+    "`nightdrop withdraw PATH` lets this one go",
+    "too_many_rejects": "most of its records are refused: ask its sender whether this is the right file; if it is, "
+    "`nightdrop release PATH`, if not, `nightdrop withdraw PATH`",
+    "same_bytes_other_date": "the same bytes came under an earlier date: ask its sender for this day's file; if they are right "
+    "for this day too, `nightdrop release PATH`, if not, `nightdrop withdraw PATH`",
 }
 """What a person can do about a held drop, by reason code. Every run looks at it again by itself."""

@@ -19,6 +19,7 @@ NULL, ABSENT = -1, -2
 """Lengths that say there is no text: an explicit null, a field that was not sent."""
 
 _WORD = 8
+_ROOM = 6 * _WORD
 _INLINE = 12
 # The Arrow string view: up to 12 bytes stand in it; of longer text the first four, the buffer's number and the offset.
 _VIEW = np.dtype([("length", "<u4"), ("head", "<u8"), ("tail", "<u4")])
@@ -36,15 +37,28 @@ class Buffer:
     @classmethod
     def of(cls, data: bytes) -> Buffer:
         """Return a buffer of those bytes."""
-        padded = np.zeros(len(data) + 32, dtype=np.uint8)
-        padded[: len(data)] = np.frombuffer(data, dtype=np.uint8)
-        return cls(padded, len(data))
+        array = np.zeros(len(data) + _ROOM, dtype=np.uint8)
+        array[: len(data)] = np.frombuffer(data, dtype=np.uint8)
+        buffer = cls(array, len(data))
+        for place, constant in ((buffer.true, b"true"), (buffer.false, b"false")):
+            array[place : place + len(constant)] = np.frombuffer(constant, dtype=np.uint8)
+        return buffer
+
+    @property
+    def true(self) -> int:
+        """The place, behind the bytes, where `true` stands."""
+        return self.size + _WORD
+
+    @property
+    def false(self) -> int:
+        """The place, behind the bytes, where `false` stands."""
+        return self.size + 2 * _WORD
 
     def words(self, places: Ints, lengths: Ints, *, skip: int = 0) -> Words:
         """Return up to eight bytes of texts from their byte `skip` on, zeros behind their end, as little-endian words."""
         every = np.ndarray((len(self.array) - skip - _WORD + 1,), "<u8", self.array, skip, (1,))
         words: Words = every[places]
-        return words & _MASKS[np.clip(lengths - skip, 0, _WORD)]
+        return words & mask(lengths - skip)
 
     def column(self, starts: Ints, lengths: Ints) -> pl.Series:
         """Return texts as a column; a length below 0 is a null. The bytes must be UTF-8."""
@@ -59,6 +73,11 @@ class Buffer:
         validity = pa.py_buffer(np.packbits(~nulls, bitorder="little")) if nulls.any() else None
         array = pa.Array.from_buffers(pa.string_view(), len(starts), [validity, pa.py_buffer(views), pa.py_buffer(self.array)])
         return pl.Series(array, dtype=pl.String)
+
+
+def mask(lengths: Ints) -> Words:
+    """Return words whose first `lengths` bytes are all ones."""
+    return _MASKS[np.clip(lengths, 0, _WORD)]
 
 
 def word(text: str, *, skip: int = 0) -> int:

@@ -1,6 +1,7 @@
 """The judge: the contract's loop over dicts, run literally, and every table of the warehouse as it must be. Pure.
 
-It shares no code with the pipeline on purpose. `expected(drops)` is all a test needs.
+It shares no code with the pipeline on purpose. `expected(drops)` is all a test of single drops needs; `oracle_living` says
+which editions live and hands them to `law`.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from oracle_rules import (
 )
 from oracle_values import NAMES, as_text, string_or_none
 
-__all__ = ["COLUMNS", "Event", "Held", "Tables", "business_date", "expected", "path_key", "read"]
+__all__ = ["COLUMNS", "Drop", "Event", "Held", "Tables", "business_date", "expected", "law", "path_key", "read"]
 
 TABLE = {"client": "clients", "loan": "loans", "payment": "payments", "deposit": "deposits"}
 POSITION = ("business_date", "path", "line")
@@ -52,7 +53,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 
 @dataclass
 class Drop:
-    """One drop and what became of it. A held drop counts nothing (None)."""
+    """One edition of a drop and what became of it. One that does not live counts nothing (None)."""
 
     path: str
     data: bytes
@@ -124,7 +125,11 @@ class Tables(dict[str, list[Row]]):
 
 def expected(drops: Mapping[str, bytes]) -> Tables:
     """Return the warehouse that these drops (path in the inbox → bytes as delivered) must give."""
-    judged = [judge(path, data) for path, data in drops.items() if is_drop(path)]
+    return law([judge(path, data) for path, data in drops.items() if is_drop(path)])
+
+
+def law(judged: list[Drop]) -> Tables:
+    """Return the warehouse of the drops that live (`applied`), and the row of `drops` of each."""
     tables = Tables({name: [] for name in COLUMNS})
     rows: dict[Key, Life] = {}
     versions: dict[Key, dict[date, Row]] = {}
@@ -160,14 +165,14 @@ def expected(drops: Mapping[str, bytes]) -> Tables:
 
 
 def judge(path: str, data: bytes) -> Drop:
-    """Read a drop, or hold it. (Statuses that look at other drops, or at people's commands, would come after this.)"""
+    """Read a drop, or hold it, by its path and bytes alone."""
     day = business_date(path)
-    if day is None:
-        return Drop(path, data, day, "held", "no_business_date")
     try:
-        return Drop(path, data, day, "applied", events=read(path, data))
+        events = read(path, data)
     except Held as held:
-        return Drop(path, data, day, "held", held.reason)
+        undated = day is None and held.reason != "unknown_format"
+        return Drop(path, data, day, "held", "no_business_date" if undated else held.reason)
+    return Drop(path, data, day, "applied", events=events) if day else Drop(path, data, day, "held", "no_business_date")
 
 
 def in_order(drops: list[Drop]) -> list[tuple[date, Drop, Event]]:

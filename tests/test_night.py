@@ -252,3 +252,12 @@ def test_the_published_warehouse_can_be_read_while_a_run_goes_on(home: Home) -> 
         night(home, {"2026-11-17.jsonl": LOAN})
         assert con.execute("SELECT count(*) FROM loans").fetchall() == [(0,)]
     assert rows(home, "SELECT count(*) FROM loans") == [(1,)]
+
+
+def test_two_names_that_read_alike_do_not_stop_the_night(home: Home) -> None:
+    folder = home.inbox / "2026-11-16"
+    folder.mkdir()
+    (folder / os.fsdecode(b"\xff.jsonl")).write_bytes(CLIENT)
+    (folder / r"\xff.jsonl").write_bytes(CLIENT)
+    found = night(home).drops
+    assert sorted((drop.status, drop.reason) for drop in found) == [("applied", None), ("held", "not_a_file")]

@@ -12,6 +12,15 @@ _SETTINGS = """\
 # Settings of this nightdrop home. What is commented out shows the default; a variable stands above this file
 # (NIGHTDROP_CHUNK_BYTES=16MiB).
 
+# A file that changed less than this many seconds ago is left for the next run.
+# quiet_seconds = 0
+
+# A drop of 20 records or more of which a larger share is refused by itself is held.
+# hold_above = 0.5
+
+# A drop that expands beyond this size is held.
+# max_expanded = "64GiB"
+
 # How many uncompressed bytes are read and checked at a time.
 # chunk_bytes = "64MiB"
 

@@ -1,0 +1,289 @@
+"""Bounces that were issued, and which of them a fixed file answers: each of its slots stands for a line of a drop.
+
+A slot is a record, or a blank line where the record is left rejected. What was issued is kept for good under
+`data/state/bounces/`, a Parquet file an issue, named by its content: the warehouse may have moved on when the fix comes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from io import BytesIO
+from pathlib import Path
+
+import duckdb
+import orjson
+import polars as pl
+
+from pipelines.blocks import BOM, content_length, is_blank
+from pipelines.bounce import REASONS_SUFFIX, sync_folder
+from pipelines.csvs import Scan, cells_of, scan_line
+from pipelines.database import query
+from pipelines.home import Home
+from pipelines.problems import NightdropError, UsageError
+
+_META = "nightdrop"
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+_COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PK\x03\x04")
+_DIGEST = 16
+"""Hexadecimal digits of the SHA-256 that tells whether a line is as it was issued."""
+_SHOWN = 5
+_UNCHANGED = "Nothing was changed."
+_SLOTS = f"""
+    SELECT l.line, any_value(r.entity_id) AS id, left(any_value(sha256(l.raw)), {_DIGEST}) AS digest
+    FROM rejected_lines AS l
+    LEFT JOIN rejections AS r ON r.business_date = l.business_date AND r.path = l.path AND r.line = l.line
+    WHERE l.business_date = $day AND l.path = $path GROUP BY l.line ORDER BY l.line
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """A bounce as it was issued."""
+
+    name: str
+    business_date: date
+    path: str
+    sha256: str
+    """Of the edition whose lines it has."""
+    header: bytes
+    """The CSV header without its line end; empty for JSONL."""
+
+    @property
+    def is_csv(self) -> bool:
+        """Tell whether it holds CSV records under a header."""
+        return self.name.endswith(".csv")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Resubmitted:
+    """A fixed bounce file, matched with what was issued."""
+
+    issue: Issue
+    slots: pl.DataFrame
+    """A row a slot, in order: `line`, the line of its original; `its_line`, the line of the file on which the record that stands
+    in for it starts, null when the slot was left empty; both Int64. `fixed`: whether the record is another than was issued."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Remembered:
+    """An issue and its slots: line, id (of the record, when it has one), digest (of the bytes)."""
+
+    issue: Issue
+    slots: pl.DataFrame
+
+    @property
+    def told(self) -> str:
+        return f"{self.issue.name} ({self.slots.height} records, of lines {_listed(self.slots['line'])} of {self.issue.path})"
+
+
+@dataclass(frozen=True, slots=True)
+class _Slot:
+    line: int
+    content: bytes
+    """Nothing when the slot was left empty."""
+
+
+def remember(con: duckdb.DuckDBPyConnection, home: Home, issue: Issue) -> None:
+    """Keep for good what a bounce is about to be issued with, out of `rejected_lines`; the same twice is kept once."""
+    slots = query(con, _SLOTS, {"day": issue.business_date, "path": issue.path})
+    told = {"name": issue.name, "business_date": issue.business_date, "path": issue.path, "sha256": issue.sha256}
+    meta = orjson.dumps(told | {"header": issue.header.hex()}).decode()
+    content = hashlib.sha256(f"{meta}\n{slots.write_csv()}".encode()).hexdigest()
+    place = _folder(home) / f"{_name_key(issue.name)}.{content}.parquet"
+    if place.exists():
+        return
+    place.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
+    draft = place.with_suffix(".tmp")
+    with draft.open("wb") as file:
+        slots.write_parquet(file, metadata={_META: meta})
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(place)
+    sync_folder(place.parent)
+
+
+def match(home: Home, file: Path) -> Resubmitted:
+    """Say which issued bounce a file answers, and which line stands in for which. Reads only.
+
+    The issue is told by the file's name; by header, number of records and their ids where the name was changed, or where several
+    were issued under it. Raises UsageError when that is not certain, or when the file has other slots than were issued.
+    """
+    data = _read(file)
+    named = _issues_named(home, file.name)
+    candidates = named or _all_issues(home)
+    slots = {is_csv: _slots(data, is_csv=is_csv) for is_csv in {known.issue.is_csv for known in candidates}}
+    fitting = [known for known in candidates if _fits(known, *slots[known.issue.is_csv])]
+    if not fitting:
+        raise UsageError(_why_none_fits(file, named, slots))
+    if len(fitting) > 1 or not named:
+        fitting = [known for known in fitting if _recognised(known, slots[known.issue.is_csv][1])] or fitting * bool(named)
+    if not fitting:
+        raise UsageError(_why_none_fits(file, (), slots))
+    if len(fitting) > 1:
+        raise UsageError(
+            f"{file}: it may answer any of {len(fitting)} bounces: {'; '.join(known.told for known in fitting[:_SHOWN])}. "
+            f"{_UNCHANGED} Take the bounce that now lies in reports/, put the fixed lines into it and resubmit it under its name."
+        )
+    (known,) = fitting
+    found = slots[known.issue.is_csv][1]
+    its_line = pl.Series("its_line", [slot.line if slot.content else None for slot in found], dtype=pl.Int64())
+    digests = pl.Series([_digest(slot.content) for slot in found], dtype=pl.String())
+    return Resubmitted(known.issue, known.slots.select("line", its_line, fixed=digests != pl.col("digest")))
+
+
+def _read(file: Path) -> bytes:
+    """Return a file's bytes without BOM; refuse what cannot be a bounce."""
+    if file.name.endswith(REASONS_SUFFIX):
+        raise UsageError(
+            f"{file}: this is the list of reasons. {_UNCHANGED} Fix the lines in {file.name.removesuffix(REASONS_SUFFIX)!r} and "
+            "resubmit that."
+        )
+    try:
+        if not file.is_file():
+            raise UsageError(f"{file}: there is no such file. {_UNCHANGED} Bounce files lie in reports/<date>/.")
+        data = file.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{file}: it cannot be read ({error.strerror}). {_UNCHANGED}") from error
+    if data.startswith(_UTF_16):
+        raise UsageError(f"{file}: it was saved as UTF-16; wanted UTF-8. {_UNCHANGED} Save it as UTF-8 and resubmit it.")
+    if data.startswith(_COMPRESSED):
+        raise UsageError(f"{file}: it is packed or a workbook; wanted plain text. {_UNCHANGED} Unpack it, or save it as CSV.")
+    return data
+
+
+def _slots(data: bytes, *, is_csv: bool) -> tuple[bytes | None, list[_Slot]]:
+    """Return the header record of a CSV (None when there is none, or for JSONL) and the slots."""
+    body = data.removeprefix(BOM)
+    records = _csv_records(body) if is_csv else _lines(body)
+    header = None
+    if is_csv:
+        at = next((number for number, slot in enumerate(records) if slot.content), len(records))
+        header = records[at].content if at < len(records) else None
+        records = records[at + 1 :]
+    return header, records
+
+
+def _lines(body: bytes) -> list[_Slot]:
+    return [_slot(number, line) for number, line in enumerate(BytesIO(body), 1)]
+
+
+def _csv_records(body: bytes) -> list[_Slot]:
+    records: list[_Slot] = []
+    scan, start, parts = Scan(), 0, list[bytes]()
+    for number, line in enumerate(BytesIO(body), 1):
+        if not parts and (is_blank(line) or (b'"' not in line)):
+            records.append(_slot(number, line))
+            continue
+        start = start if parts else number
+        parts.append(line)
+        scan_line(line, scan)
+        if not scan.open_quote:
+            records.append(_slot(start, b"".join(parts)))
+            scan, parts = Scan(), []
+    if parts:  # a quote that stays open takes all the rest: one record, which the reader refuses in its turn
+        records.append(_slot(start, b"".join(parts)))
+    return records
+
+
+def _slot(line: int, record: bytes) -> _Slot:
+    return _Slot(line, b"" if is_blank(record) else record[: content_length(record)])
+
+
+def _fits(known: _Remembered, header: bytes | None, slots: Sequence[_Slot]) -> bool:
+    return len(slots) == known.slots.height and (not known.issue.is_csv or _same_header(known.issue.header, header))
+
+
+def _same_header(issued: bytes, found: bytes | None) -> bool:
+    """Tell whether two headers name the same columns; an editor may put quotes around them or take them away."""
+    if found is None or found == issued:
+        return found == issued
+    try:
+        return cells_of(found.decode()) == cells_of(issued.decode())
+    except (UnicodeDecodeError, ValueError):  # bytes that are no text, or an open quote: surely not what was issued
+        return False
+
+
+def _recognised(known: _Remembered, slots: Sequence[_Slot]) -> bool:
+    """Tell whether some slots are those of the issue (unchanged, or with the record's id in them) and none is another's."""
+    evidence = 0
+    for slot, (_, record_id, digest) in zip(slots, known.slots.iter_rows(), strict=True):
+        if not slot.content:
+            continue
+        if _digest(slot.content) == digest or (record_id and record_id.encode() in slot.content):
+            evidence += 1
+        elif record_id:
+            return False
+    return evidence > 0
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:_DIGEST]
+
+
+def _why_none_fits(file: Path, named: Iterable[_Remembered], slots: dict[bool, tuple[bytes | None, list[_Slot]]]) -> str:
+    issues = list(named)
+    if not issues:
+        return (
+            f"{file}: this is no bounce file that was issued here: neither its name nor its header, its number of records and "
+            f"their ids tell which one. {_UNCHANGED} Resubmit the fixed file under the name it has in reports/<date>/."
+        )
+    issue = issues[0].issue
+    header, found = slots[issue.is_csv]
+    same_header = [known for known in issues if not issue.is_csv or _same_header(known.issue.header, header)]
+    if not same_header:
+        return (
+            f"{file}: its header is {_text(header or b'')!r}; wanted it as it was issued, {_text(issue.header)!r}. {_UNCHANGED} "
+            "Put the header back and resubmit the file."
+        )
+    wanted = " or ".join(map(str, sorted({known.slots.height for known in same_header})))
+    quotes = "; a quote that is not closed takes the lines after it" if issue.is_csv else ""
+    many = "many" if len(found) > max(known.slots.height for known in same_header) else "few"
+    return (
+        f"{file}: too {many} lines: it has {len(found)} records and blank lines{' under its header' if issue.is_csv else ''}, "
+        f"{wanted} were issued. {_UNCHANGED} Each issued record needs its place: one that is to stay rejected is left as an "
+        f"empty line, no line is added or taken out{quotes}."
+    )
+
+
+def _issues_named(home: Home, name: str) -> list[_Remembered]:
+    """Return the issues of that name, or whose name a copy's name (`…(1).jsonl`, `….edited`) still has in it."""
+    exact = [_load(place) for place in sorted(_folder(home).glob(f"{_name_key(name)}.*.parquet"))]
+    return exact or [known for known in _all_issues(home) if known.issue.name.rpartition(".")[0] in name]
+
+
+def _all_issues(home: Home) -> list[_Remembered]:
+    return [_load(place) for place in sorted(_folder(home).glob("*.parquet"))]
+
+
+def _load(place: Path) -> _Remembered:
+    try:
+        told = orjson.loads(pl.read_parquet_metadata(place)[_META])
+        slots = pl.read_parquet(place)
+    except (OSError, pl.exceptions.PolarsError, KeyError, orjson.JSONDecodeError) as error:
+        raise NightdropError(
+            f"{place}: what was kept of an issued bounce is damaged ({error}). {_UNCHANGED} Put the file back from a backup, or "
+            "remove it: bounces issued from now on can be resubmitted without it."
+        ) from error
+    day = date.fromisoformat(told["business_date"])
+    return _Remembered(Issue(told["name"], day, told["path"], told["sha256"], bytes.fromhex(told["header"])), slots)
+
+
+def _folder(home: Home) -> Path:
+    return home.state / "bounces"
+
+
+def _name_key(name: str) -> str:
+    return hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:_DIGEST]
+
+
+def _text(content: bytes) -> str:
+    return content.decode("utf-8", "backslashreplace")
+
+
+def _listed(numbers: pl.Series) -> str:
+    more = ["…"] if len(numbers) > _SHOWN else []
+    return ", ".join([*map(str, numbers.head(_SHOWN)), *more])

@@ -1,0 +1,306 @@
+"""One shift of work on a home: look at drops, read what could live, decide, and commit it with the record that it happened.
+
+A nightly run and every act of a person (withdraw, release …) is a shift. Whoever begins one has the home's lock.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date
+from functools import partial
+from itertools import groupby
+from typing import TypeVar
+
+import duckdb
+import polars as pl
+
+from pipelines import corrections, database, diary, drops, gate, living, schema
+from pipelines.archive import Archive
+from pipelines.book import Book, Edition, Unread, read_book, sweep, write_book
+from pipelines.causes import most_followed
+from pipelines.deciding import Decision, Living, decide
+from pipelines.discovery import Candidate, drop_format, held_by_name, path_key
+from pipelines.eventlog import EventLog, PartWriter
+from pipelines.home import Home, Settings
+from pipelines.loading import Loaded, Moment, load
+from pipelines.manifests import read_manifest
+from pipelines.pickup import Seen, Unreachable, archive_drop, read_into_log
+from pipelines.summary import DropResult, Progress, RootCause, StepRunner
+from validation.rulebook import RuleBook
+
+T = TypeVar("T")
+_CAUSES_TOLD = 5
+
+
+class Steps:
+    """Runs steps by their names, tells the progress, and keeps the time."""
+
+    def __init__(self, progress: Progress | None = None, around: StepRunner | None = None) -> None:
+        self.progress, self.around = progress, around
+        self.seconds: dict[str, float] = {}
+
+    def run(self, name: str, work: Callable[[], T], *, total: int | None = None, kind: str | None = None) -> T:
+        """Run one step; steps of a `kind` are timed together."""
+        if self.progress:
+            self.progress.step(name, total)
+        started = time.perf_counter()
+        try:
+            return self.around(name, work) if self.around else work()
+        finally:
+            self._note(kind or name, started)
+
+    @contextmanager
+    def within(self, outer: str, name: str) -> Iterator[None]:
+        """Time a part of a step by a name of its own, apart from the rest of it."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[outer] = self.seconds.get(outer, 0.0) - self._note(name, started)
+
+    def _note(self, name: str, started: float) -> float:
+        seconds = time.perf_counter() - started
+        self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+        return seconds
+
+    def advance(self) -> None:
+        """One unit of the step is done."""
+        if self.progress:
+            self.progress.advance()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a shift changed."""
+
+    changed: bool
+    drops: tuple[DropResult, ...]
+    events: int = 0
+    applied: int = 0
+    flipped: int = 0
+    reasons: dict[str, int] = field(default_factory=dict)
+    causes: tuple[RootCause, ...] = ()
+
+    def numbers(self) -> dict[str, int]:
+        """Return the counts that `runs` keeps."""
+        return {
+            "drops": sum(drop.status == "applied" for drop in self.drops),
+            "events": self.events,
+            "applied": self.applied,
+            "rejected": self.events - self.applied,
+            "flipped": self.flipped,
+        }
+
+
+@contextmanager
+def working_warehouse(home: Home) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open the working warehouse, new when there is none; sealed at the end."""
+    con = database.connect(home.working)
+    try:
+        if schema.is_empty(con):
+            schema.create(con)
+        yield con
+    except BaseException:
+        con.close()
+        raise
+    database.seal(con)
+
+
+class Shift:
+    """The work between the inbox and the committed warehouse."""
+
+    def __init__(self, home: Home, settings: Settings, con: duckdb.DuckDBPyConnection, moment: Moment, steps: Steps) -> None:
+        self.home, self.settings, self.con, self.moment, self.steps = home, settings, con, moment, steps
+        self.archive, self.log = Archive(home.archive), EventLog(home.log)
+        self.archive.sweep()
+        self.log.sweep()
+        self.rules = RuleBook.of(settings.registration_patterns)
+        self.book: Book = read_book(home.book, diary.last_run(con))
+        self.again: set[tuple[str, str]] = set()
+        """Editions to decide again although they lived before."""
+        self._parts = 0
+
+    # --- look ---
+
+    def look_at(self, candidates: Sequence[Candidate], only_date: date | None) -> None:
+        """Take the drops of the inbox into archive and book (only those of one date, if given)."""
+        seen = Seen(self.home.state / "seen.json")
+        wanted = [c for c in candidates if only_date in (None, c.business_date) and not self._is_restless(c)]
+        found = {candidate.path for candidate in candidates}
+        self.book.unread = {path: unread for path, unread in self.book.unread.items() if path in found}
+        for batch in batches(wanted, self.settings.chunk_bytes, size=lambda c: c.bytes):
+            work = partial(self._archive, batch, seen)
+            self.steps.run(f"archive {_dates(c.business_date for c in batch)}", work, total=len(batch), kind="archive")
+        seen.save()
+
+    def _is_restless(self, candidate: Candidate) -> bool:
+        """Tell whether a file changed too short a time ago to be whole."""
+        return self.settings.quiet_seconds > 0 and time.time() - candidate.mtime_ns / 1e9 < self.settings.quiet_seconds
+
+    def _archive(self, batch: Sequence[Candidate], seen: Seen) -> None:
+        for candidate in batch:
+            self.book.unread.pop(candidate.path, None)
+            try:
+                sha256, size = archive_drop(candidate, self.archive, seen)
+            except Unreachable as held:
+                self.book.unread[candidate.path] = Unread(candidate.business_date, candidate.bytes, held.hold)
+                continue
+            finally:
+                self.steps.advance()
+            edition = self.book.arrive(
+                Edition(candidate.path, sha256, size, candidate.business_date, self.moment.at, self.moment.run_id)
+            )
+            # A manifest that disappears changes nothing.
+            edition.manifest = read_manifest(candidate.location) or edition.manifest
+
+    # --- read ---
+
+    def read_what_could_live(self) -> None:
+        """Read every edition whose standing depends on what is in it and that was not read under these rules."""
+        while unread := self._to_read():
+            for batch in batches(unread, self.settings.chunk_bytes, size=lambda e: e.bytes):
+                work = partial(self._read, batch)
+                self.steps.run(f"pick up {_dates(e.business_date for e in batch)}", work, total=len(batch), kind="pick up")
+
+    def _to_read(self) -> list[Edition]:
+        logged = set(self.log.editions(self.rules.fingerprint).select("path", "sha256", "released").iter_rows())
+        standing = living.judge(self.book, self.settings.hold_above)
+        unread = []
+        for editions in self.book.of_path().values():
+            for edition in reversed(editions):
+                named = held_by_name(edition.path)
+                if named and not (named[0] == "no_business_date" and edition.business_date):
+                    break
+                is_logged = (*edition.key, edition.released) in logged
+                if edition.read_under != self.rules.fingerprint or (edition.hold is None and not is_logged):
+                    unread.append(edition)
+                if standing[edition.key].status not in ("held", "superseded"):
+                    break
+        unread += [file for file in corrections.files(self.book) if (*file.key, file.released) not in logged]
+        return sorted(unread, key=lambda e: (e.business_date or date.max, path_key(e.path)))
+
+    def _read(self, batch: Sequence[Edition]) -> None:
+        writer = PartWriter(self.home.log, f"{self.moment.run_id}.{self._parts:06}")
+        self._parts += 1
+        read_into_log(
+            batch,
+            self.archive,
+            writer,
+            self.rules,
+            chunk_bytes=self.settings.chunk_bytes,
+            max_expanded=self.settings.max_expanded,
+        )
+        for edition in batch:
+            self.again.add(edition.key)
+            corrections.carry_over(self.book, edition, self.archive)
+            self.steps.advance()
+
+    # --- decide and commit ---
+
+    def finish(self, died: Sequence[diary.Died]) -> Outcome:
+        """Decide what the book as it now is changes, and commit it."""
+        standing = living.judge(self.book, self.settings.hold_above)
+        change = self._change(standing)
+        since = change.since
+        decision = None
+        if since is not None:
+            decision = self.steps.run("settle", lambda: decide(self.con, self.log, change, since, self.rules))
+        return self.steps.run("load", lambda: self._commit(standing, change, decision, died))
+
+    def _change(self, standing: dict[tuple[str, str], living.Standing]) -> Living:
+        """Return the living drops, and how they differ from those in the warehouse."""
+        columns = {"business_date": pl.Date(), "path": pl.String(), "sha256": pl.String()}
+        lived = drops.living(self.con).select(*columns)
+        before = {(path, sha256): day for day, path, sha256 in lived.iter_rows()}
+        lives = [edition for edition in self.book.editions if standing[edition.key].status == "applied"]
+        lives.sort(key=lambda edition: (edition.business_date, path_key(edition.path)))
+        self.again |= corrections.changed(self.con, self.book, lives)
+        stay = {e.key for e in lives if before.get(e.key) == e.business_date and e.key not in self.again}
+        for edition in lives:
+            if edition.key not in stay:
+                edition.run_id = self.moment.run_id
+        rows = [(e.business_date, e.path, e.sha256, e.released, rank, e.key not in stay) for rank, e in enumerate(lives)]
+        logged = self.log.editions(self.rules.fingerprint)
+        now = pl.DataFrame(
+            rows, schema={**columns, "released": pl.Boolean(), "rank": pl.Int64(), "added": pl.Boolean()}, orient="row"
+        )
+        gone = [(day, path, sha256) for (path, sha256), day in before.items() if (path, sha256) not in stay]
+        return Living(
+            now.join(logged, on=["path", "sha256", "released"], how="left", maintain_order="left"),
+            pl.DataFrame(gone, schema=columns, orient="row"),
+            corrections.fixes(self.book, lives, logged),
+        )
+
+    def _commit(
+        self,
+        standing: dict[tuple[str, str], living.Standing],
+        change: Living,
+        decision: Decision | None,
+        died: Sequence[diary.Died],
+    ) -> Outcome:
+        """Commit everything of this shift in one transaction, once it adds up."""
+        loaded = Loaded(0, pl.DataFrame(schema={"business_date": pl.Date(), "path": pl.String()}))
+        with database.transaction(self.con):
+            diary.write_died(self.con, died)
+            if decision is not None:
+                loaded = load(self.con, decision, change, self._raw_lines, self.moment)
+            restated = drops.write(self.con, self.book, standing, self.moment)
+            corrections.write(self.con, self.book, [e for e in self.book.editions if standing[e.key].status == "applied"])
+            drops.recount(self.con, loaded.drops, self.moment)
+            outcome = self._outcome(decision, loaded, restated)
+            diary.write_run(self.con, self.moment, outcome.numbers(), self.rules.fingerprint)
+            with self.steps.within("load", "gate"):
+                gate.check(self.con, since=decision.since if decision else date.max)
+            write_book(self.home.book, self.moment.run_id, self.book)
+            days = {*loaded.drops["business_date"], *change.gone["business_date"]}
+            if restated:
+                days |= {e.business_date for e in self.book.editions if standing[e.key].status == "held"}
+            diary.note_dates_to_report(self.home, {day for day in days if day is not None})
+        sweep(self.home.book, self.moment.run_id)
+        return outcome
+
+    def _outcome(self, decision: Decision | None, loaded: Loaded, restated: bool) -> Outcome:
+        results = drops.results(self.con, self.moment)
+        if decision is None:
+            return Outcome(restated, results)
+        decided = decision.events.filter(pl.col("sound") | pl.col("added"))
+        counts = decision.reasons["code"].value_counts().sort(["count", "code"], descending=[True, False])
+        return Outcome(
+            changed=True,
+            drops=results,
+            events=len(decided),
+            applied=int(decided["applied"].sum()),
+            flipped=loaded.flipped,
+            reasons=dict(counts.iter_rows()),
+            causes=most_followed(self.con, decision.since, _CAUSES_TOLD),
+        )
+
+    def _raw_lines(self, path: str, sha256: str, ranges: pl.DataFrame) -> pl.Series:
+        shape = drop_format(path)
+        compression = shape[1] if shape else None
+        offsets, lengths = ranges["byte_offset"].to_list(), ranges["byte_length"].to_list()
+        return pl.Series(self.archive.read_ranges(sha256, compression, offsets, lengths), dtype=pl.Binary)
+
+
+D = TypeVar("D", Candidate, Edition)
+
+
+def batches(drops_: Iterable[D], enough: int, *, size: Callable[[D], int]) -> Iterator[list[D]]:
+    """Cut drops into runs of whole dates, as many together as make `enough` bytes."""
+    batch: list[D] = []
+    in_order = sorted(drops_, key=lambda drop: (drop.business_date or date.max, path_key(drop.path)))
+    for _, day in groupby(in_order, key=lambda drop: drop.business_date):
+        batch += day
+        if sum(size(drop) for drop in batch) >= enough:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _dates(days: Iterable[date | None]) -> str:
+    told = [str(day or "undated") for day in days]
+    return told[0] if told[0] == told[-1] else f"{told[0]} to {told[-1]}"
