@@ -6,32 +6,26 @@ Nothing heavy is imported before a command needs it.
 
 from __future__ import annotations
 
+import errno
 import os
-import re
 import sys
 import tempfile
 import traceback
-from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from typer.exceptions import TyperException
 
+from flows import acting
+from flows.said import Call, HomeOption, JsonOption, date_said, said
 from pipelines.home import Home
 from pipelines.problems import HomeBusyError, NightdropError, UsageError
 
-if TYPE_CHECKING:
-    from flows.terminal import Answer
-
 FAILED, USAGE, BUSY, INTERRUPTED = 1, 2, 4, 130
 _EXIT_CODES: dict[type[NightdropError], int] = {UsageError: USAGE, HomeBusyError: BUSY}
-
-HomeOption = Annotated[
-    Path | None, typer.Option("--home", help="The home: the folder that holds data/ and reports/.", show_default=False)
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on standard output, all else on standard error.")]
 
 app = typer.Typer(
     help="Nightdrop: drops of events in, a DuckDB warehouse and rejection reports out.",
@@ -39,21 +33,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-
-
-@dataclass(slots=True)
-class _Call:
-    """What is said once for every command, before or after its name."""
-
-    home: Home
-    json: bool
-
-    def answer(self, answer: Answer) -> int:
-        """Print an answer and return its exit code."""
-        from flows.terminal import give
-
-        give(answer, as_json=self.json)
-        return answer.code
+app.add_typer(acting.app)
 
 
 @app.callback()
@@ -62,7 +42,7 @@ def _before(
     home: Annotated[Path | None, typer.Option("--home", envvar="NIGHTDROP_HOME", help="The home (default: .).")] = None,
     json: JsonOption = False,
 ) -> None:
-    _said(ctx, home, json)
+    said(ctx, home, json)
 
 
 @app.command()
@@ -74,8 +54,8 @@ def run(
     json: JsonOption = False,
 ) -> int:
     """Do the nightly job: pick up, decide, publish, report."""
-    call = _said(ctx, home, json)
-    only_date = _date(day)
+    call = said(ctx, home, json)
+    only_date = date_said(day)
     from flows.commands import night
 
     return call.answer(night.run(call.home, only_date=only_date, prefect=prefect))
@@ -84,7 +64,7 @@ def run(
 @app.command()
 def status(ctx: typer.Context, home: HomeOption = None, json: JsonOption = False) -> int:
     """Tell what is in, held, pending and at work, and the disk it takes."""
-    call = _said(ctx, home, json)
+    call = said(ctx, home, json)
     from flows.commands import inspection
 
     return call.answer(inspection.status(call.home))
@@ -93,7 +73,7 @@ def status(ctx: typer.Context, home: HomeOption = None, json: JsonOption = False
 @app.command()
 def drops(ctx: typer.Context, home: HomeOption = None, json: JsonOption = False) -> int:
     """List every drop and what became of it."""
-    call = _said(ctx, home, json)
+    call = said(ctx, home, json)
     from flows.commands import inspection
 
     return call.answer(inspection.drops(call.home))
@@ -102,7 +82,7 @@ def drops(ctx: typer.Context, home: HomeOption = None, json: JsonOption = False)
 @app.command()
 def runs(ctx: typer.Context, home: HomeOption = None, json: JsonOption = False) -> int:
     """List the runs."""
-    call = _said(ctx, home, json)
+    call = said(ctx, home, json)
     from flows.commands import inspection
 
     return call.answer(inspection.runs(call.home))
@@ -117,7 +97,7 @@ def rules(
     json: JsonOption = False,
 ) -> int:
     """Print the catalogue of rules."""
-    call = _said(ctx, home, json)
+    call = said(ctx, home, json)
     from flows.commands import catalogue
 
     if countries or currencies:
@@ -128,7 +108,7 @@ def rules(
 @app.command()
 def init(ctx: typer.Context, home: HomeOption = None, json: JsonOption = False) -> int:
     """Make a new home."""
-    call = _said(ctx, home, json)
+    call = said(ctx, home, json)
     from flows.commands import beginning
 
     return call.answer(beginning.init(call.home))
@@ -148,7 +128,7 @@ def sample(
     json: JsonOption = False,
 ) -> int:
     """Make synthetic drops of any size."""
-    call = _said(ctx, home, json)
+    call = said(ctx, home, json)
     from flows.commands import beginning
 
     place = out if out is not None else call.home.inbox
@@ -163,63 +143,106 @@ def query(
     json: JsonOption = False,
 ) -> int:
     """Ask the published warehouse, read-only."""
-    call = _said(ctx, home, json)
+    call = said(ctx, home, json)
     from flows.commands import inspection
 
     return call.answer(inspection.query(call.home, sql))
 
 
+@app.command()
+def explain(
+    ctx: typer.Context,
+    *,
+    entity_id: Annotated[str, typer.Argument(metavar="ID", help="Id of a client, loan, payment or deposit.")],
+    as_of: Annotated[str | None, typer.Option("--as-of", metavar="D", help="As it stood at the end of that date.")] = None,
+    category: Annotated[str | None, typer.Option("--category", metavar="C", help="Only as a client, loan …")] = None,
+    home: HomeOption = None,
+    json: JsonOption = False,
+) -> int:
+    """Tell the whole story of a client, loan, payment or deposit."""
+    call = said(ctx, home, json)
+    by_then = date_said(as_of, option="--as-of")
+    from flows.commands import explain
+
+    return call.answer(explain.explain(call.home, entity_id, category=category, as_of=by_then))
+
+
 def main() -> None:
     """Run the command line and leave with its exit code."""
+    _open_standard_streams()
     for stream in (sys.stdout, sys.stderr):
         # A path that is no UTF-8, or a terminal that knows none, must not end in a traceback.
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     sys.exit(call(sys.argv[1:]))
 
 
+def _open_standard_streams() -> None:
+    """Open what the caller has closed (`>&-`) to nowhere: else the next file, the warehouse even, would stand in its place."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            os.dup2(handle := os.open(os.devnull, os.O_RDWR), number)
+            if handle != number:
+                os.close(handle)
+            setattr(sys, name, os.fdopen(number, "r" if name == "stdin" else "w"))
+
+
 def call(arguments: list[str]) -> int:
     """Run one command and return its exit code; every failure is told in words."""
-    said = _Call(Home(Path.cwd()), json="--json" in arguments)
+    first = Call(Home(Path.cwd()), json="--json" in arguments)
     try:
-        code = app(arguments, prog_name="nightdrop", standalone_mode=False, obj=said)
+        code = app(arguments, prog_name="nightdrop", standalone_mode=False, obj=first)
     except TyperException as error:
-        return _fail(said, f"{error.format_message()} `nightdrop --help` lists what there is.", USAGE)
+        return _fail(first, f"{error.format_message()} `nightdrop --help` lists what there is.", USAGE)
     except NightdropError as error:
-        return _fail(said, str(error), _EXIT_CODES.get(type(error), FAILED))
+        return _fail(first, str(error), _EXIT_CODES.get(type(error), FAILED))
     except KeyboardInterrupt:
         code = INTERRUPTED
     except Exception as error:  # the last place where it can become a sentence; the traceback is kept
-        return _fail(said, _unexpected(said.home, error), FAILED)
+        return _fail(first, _broken_world(first.home, error) or _unexpected(first.home, error), FAILED)
     if code == INTERRUPTED:
-        return _fail(said, "interrupted. The published warehouse is as it was before; run again to go on.", INTERRUPTED)
+        return _fail(first, "interrupted. The published warehouse is as it was before; run again to go on.", INTERRUPTED)
     return code if isinstance(code, int) else 0
 
 
-def _said(ctx: typer.Context, home: Path | None, json: bool) -> _Call:
-    """Note what stands before or after the command's name; what stands after it counts."""
-    said: _Call = ctx.find_root().obj
-    if home is not None:
-        said.home = Home(home.absolute())
-    said.json = said.json or json
-    return said
+_WORLD = {
+    errno.ENOSPC: "Make room on that disk",
+    errno.EDQUOT: "Make room in this user's quota",
+    errno.EFBIG: "Raise this user's limit for files (`ulimit -f`)",
+    errno.EACCES: "Give this user the right to it",
+    errno.EPERM: "Give this user the right to it",
+    errno.EROFS: "Make that file system writable, or choose another place",
+    errno.ENOTDIR: "Move away the file that stands where a folder is wanted",
+    errno.EISDIR: "Move away the folder that stands where a file is wanted",
+    errno.EMFILE: "Raise this user's limit for open files (`ulimit -n`)",
+    errno.EIO: "Look whether that disk fails",
+}
+"""What a disk or its rights may answer, and what helps: nothing is wrong with nightdrop then."""
 
 
-def _date(text: str | None) -> date | None:
-    if text is None:
+def _broken_world(home: Home, error: Exception) -> str | None:
+    """Return the words for what the file system refused; None when the error is something else."""
+    if not isinstance(error, OSError) and type(error).__module__.split(".")[0] not in ("polars", "duckdb", "_duckdb"):
         return None
-    try:
-        if re.fullmatch(r"[0-9]{4}-?[0-9]{2}-?[0-9]{2}", text):
-            return date.fromisoformat(text)
-    except ValueError:
-        pass
-    raise UsageError(f"--date must be a business date, YYYY-MM-DD or YYYYMMDD (got {text!r}). Nothing was changed.")
+    # Polars and DuckDB tell it in their text only.
+    number = getattr(error, "errno", None) or next((number for number in _WORLD if os.strerror(number) in str(error)), None)
+    file = getattr(error, "filename", None)
+    if number not in _WORLD and file is None:
+        return None
+    where = os.fsdecode(file) if isinstance(file, str | bytes) else home.root
+    what = getattr(error, "strerror", None) or str(error).strip().splitlines()[0]
+    details = "" if number in _WORLD else f" The details are in {_keep_traceback(home)}."
+    return (
+        f"{where}: {what}. Readers have the warehouse that was last published, and no drop is lost. "
+        f"{_WORLD.get(number or 0, 'Look what is there')}, then run again: that finishes the job.{details}"
+    )
 
 
-def _fail(said: _Call, words: str, code: int) -> int:
+def _fail(first: Call, words: str, code: int) -> int:
     from flows.terminal import json_text, write_note, write_out
 
-    if said.json:
-        write_out(json_text({"error": words, "exit": code}))
+    if first.json:
+        with suppress(NightdropError):  # nobody can read it; the note has the same words
+            write_out(json_text({"error": words, "exit": code}))
     write_note(words)
     return code
 
@@ -232,15 +255,16 @@ def _unexpected(home: Home, error: Exception) -> str:
     )
 
 
-def _keep_traceback(home: Home) -> Path:
-    """Append the traceback to the home's failure log, or put it where temporary files go when there is no such home."""
+def _keep_traceback(home: Home) -> Path | str:
+    """Append the traceback to the home's failure log, or put it where temporary files go; say so when neither can be done."""
     words = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC, process {os.getpid()}: {sys.argv}\n{traceback.format_exc()}\n"
     if home.state.is_dir():
-        try:
+        with suppress(OSError):  # a full or read-only disk may be what failed
             return _append(home.state / "failures.log", words)
-        except OSError:
-            pass  # a full or read-only disk may be what failed
-    return _append(Path(tempfile.gettempdir()) / f"nightdrop-failure-{os.getpid()}.log", words)
+    try:
+        return _append(Path(tempfile.gettempdir()) / f"nightdrop-failure-{os.getpid()}.log", words)
+    except OSError:
+        return "no file: none could be written"
 
 
 def _append(file: Path, words: str) -> Path:

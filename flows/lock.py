@@ -6,11 +6,12 @@ that is; nothing is decided by it.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import platform
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +20,9 @@ from filelock import FileLock, Timeout
 
 from pipelines.home import Home
 from pipelines.problems import HomeBusyError, NightdropError
+
+_ASKED_SECONDS = 0.2
+"""How long a run keeps trying: somebody who only asks whether the home is free has the lock for an instant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +43,13 @@ class Holder:
 def hold(home: Home, *, command: str) -> Iterator[None]:
     """Have the home for oneself.
 
-    Raises HomeBusyError, which names the holder, when another process has it. Does not wait: of two nightly runs the
-    second has nothing to do that its own next start would not do.
+    Raises HomeBusyError, which names the holder, when another process has it. Does not wait for a run: of two nightly runs
+    the second has nothing to do that its own next start would not do.
     """
     try:
         home.state.mkdir(parents=True, exist_ok=True, mode=0o750)
-        lock = FileLock(home.lock, timeout=0, mode=0o640, fallback_to_soft=False)
-        lock.acquire()
+        lock = FileLock(home.lock, timeout=_ASKED_SECONDS, mode=0o640, fallback_to_soft=False)
+        lock.acquire(poll_interval=_ASKED_SECONDS / 4)
     except Timeout:
         raise HomeBusyError(_busy(home)) from None
     except OSError as error:
@@ -56,23 +60,26 @@ def hold(home: Home, *, command: str) -> Iterator[None]:
     side = _side_file(home)
     try:
         holder = Holder(os.getpid(), command, f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC", platform.node())
-        side.write_text(json.dumps(asdict(holder)), encoding="utf-8")
+        with suppress(OSError):  # a run needs no note
+            side.write_text(json.dumps(asdict(holder)), encoding="utf-8")
         yield
     finally:
-        side.unlink(missing_ok=True)
+        with suppress(OSError):
+            side.unlink(missing_ok=True)
         lock.release()
 
 
 def holder_of(home: Home) -> Holder | None:
-    """Return who has the home, None when nobody does. Takes no lock, so a run never stumbles over one who only asks."""
+    """Return who has the home, None when nobody does as far as this machine knows.
+
+    The kernel is asked whether the lock is held, since the file that tells of the holder may be left from one that was killed.
+    """
     try:
         said = json.loads(_side_file(home).read_text(encoding="utf-8"))
         holder = Holder(**said)
     except (OSError, ValueError, TypeError):
         return None
-    if holder.host == platform.node() and not _runs(holder.pid):
-        return None
-    return holder
+    return holder if _is_locked(home.lock) else None
 
 
 def _busy(home: Home) -> str:
@@ -85,11 +92,17 @@ def _side_file(home: Home) -> Path:
     return home.lock.with_name(f"{home.lock.name}.holder.json")
 
 
-def _runs(pid: int) -> bool:
+def _is_locked(lock: Path) -> bool:
+    """Tell whether a run has the lock: by asking for a share in it, given back at once."""
+    # Not by /proc/locks: it leaves out other containers, and on some file systems (btrfs) it names another device.
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        handle = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
         return False
-    except PermissionError:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
         return True
-    return True
+    finally:
+        os.close(handle)
+    return False

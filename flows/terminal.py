@@ -17,11 +17,12 @@ from datetime import date, datetime
 from typing import Any
 
 from rich.console import Console, RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Task, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as RichProgress
 from rich.table import Table
 from rich.text import Text
 
+from pipelines.problems import NightdropError
 from pipelines.summary import Progress
 
 _WIDE = 100_000
@@ -49,14 +50,19 @@ def write_out(text: str) -> None:
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError as error:
         # Python would complain again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            raise NightdropError(
+                f"standard output: the answer could not be written ({error.strerror}). The work was done; only the words for it "
+                "are lost. Look whether the disk is full, then see `nightdrop status`."
+            ) from error
 
 
 def write_note(text: str) -> None:
     """Write to standard error."""
-    with contextlib.suppress(BrokenPipeError):
+    with contextlib.suppress(OSError):
         sys.stderr.write("nightdrop: " + "\n".join(map(plain, text.split("\n"))) + "\n")
         sys.stderr.flush()
 
@@ -92,10 +98,15 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
     return made
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number and what it counts: `1 event`, `1,000 events`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def size(count: int) -> str:
     """Return a number of bytes in words: `1.5 MiB`."""
     power = min(int(math.log(count, _THOUSAND)), len(_UNITS) - 1) if count > 0 else 0
-    return f"{count:,} bytes" if power == 0 else f"{count / _THOUSAND**power:,.1f} {_UNITS[power]}"
+    return counted(count, "byte") if power == 0 else f"{count / _THOUSAND**power:,.1f} {_UNITS[power]}"
 
 
 @contextlib.contextmanager
@@ -105,9 +116,16 @@ def progress_bar() -> Iterator[Progress | None]:
     if not console.is_terminal:
         yield None
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), _Units(), TimeElapsedColumn())
     with RichProgress(*columns, console=console, transient=True) as shown:
         yield _Bar(shown)
+
+
+class _Units(MofNCompleteColumn):
+    """How many units of how many are done; nothing when nobody knows how many there are."""
+
+    def render(self, task: Task) -> Text:
+        return Text() if task.total is None else super().render(task)
 
 
 class _Bar:

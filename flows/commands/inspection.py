@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import stat
 from collections import Counter
-from datetime import UTC, datetime
+from contextlib import suppress
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,11 @@ from rich.console import RenderableType
 
 from flows.commands.night import held_table
 from flows.lock import holder_of
-from flows.terminal import Answer, line, size, table
+from flows.terminal import Answer, counted, line, size, table
 from pipelines.database import connect
 from pipelines.discovery import Candidate, discover, path_key
 from pipelines.home import Home
+from pipelines.pickup import Seen
 from pipelines.problems import NightdropError, UsageError
 from pipelines.summary import WHAT_NEXT, DropResult
 
@@ -53,7 +56,7 @@ def status(home: Home) -> Answer:
 def drops(home: Home) -> Answer:
     """List every edition of every drop, by position."""
     rows = sorted(
-        _table(home, "drops"), key=lambda drop: (str(drop["business_date"] or ""), path_key(drop["path"]), drop["picked_at"])
+        _table(home, "drops"), key=lambda drop: (drop["business_date"] or date.max, path_key(drop["path"]), drop["picked_at"])
     )
     shown = ("business_date", "path", "status", "records", "applied", "rejected", "warned", "reason", "detail")
     return Answer({"drops": rows}, [_of(rows, shown) if rows else line("No drop was picked up yet.")])
@@ -68,6 +71,8 @@ def runs(home: Home) -> Answer:
 
 def query(home: Home, sql: str) -> Answer:
     """Ask the published warehouse; nothing can be changed by it and no other file is reached."""
+    if _is_empty(sql):
+        raise UsageError('the question is empty; wanted SQL, such as "SELECT count(*) FROM clients".')
     with connect(home.warehouse, read_only=True) as con:
         try:
             found = con.execute(sql)
@@ -81,6 +86,14 @@ def query(home: Home, sql: str) -> Answer:
     if len(rows) > _ROWS_SHOWN:
         text.append(line(f"The first {_ROWS_SHOWN:,} of {len(rows):,} rows; --json gives all.", "dim"))
     return Answer({"columns": columns, "rows": rows}, text)
+
+
+def _is_empty(sql: str) -> bool:
+    """Tell whether there is nothing to ask: no statement, only blanks, `;` and comments."""
+    try:
+        return not duckdb.extract_statements(sql)
+    except duckdb.Error:
+        return False  # DuckDB says what is wrong when it is asked
 
 
 def _table(home: Home, name: str) -> list[dict[str, Any]]:
@@ -117,32 +130,39 @@ def _pending(home: Home, drops: list[dict[str, Any]]) -> tuple[list[str], str | 
     known: dict[str, list[dict[str, Any]]] = {}
     for drop in drops:
         known.setdefault(drop["path"], []).append(drop)
+    seen = Seen(home.state / "seen.json")
     try:
-        return [found.path for found in discover(home.inbox) if _is_new(found, known.get(found.path, []))], None
+        return [found.path for found in discover(home.inbox) if _is_new(found, known.get(found.path, []), seen)], None
     except NightdropError as error:
         return [], str(error)
 
 
-def _is_new(found: Candidate, editions: list[dict[str, Any]]) -> bool:
+def _is_new(found: Candidate, editions: list[dict[str, Any]], seen: Seen) -> bool:
     if found.hold or not editions:
         return not editions
-    if found.bytes not in {edition["bytes"] for edition in editions}:
+    # What a newer edition replaced is new when it comes again.
+    current = [edition for edition in editions if edition["status"] != "superseded"]
+    if found.bytes not in {edition["bytes"] for edition in current}:
         return True
-    # Of the same size: read only when it was touched after it was last picked up.
-    picked = max(edition["picked_at"] for edition in editions)
-    if datetime.fromtimestamp(found.mtime_ns / 1e9, UTC).replace(tzinfo=None) <= picked:
-        return False
     try:
-        with found.location.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest() not in {edition["sha256"] for edition in editions}
-    except OSError:
-        return True
+        return (seen.hash_of(found) or _hash(found.location)) not in {edition["sha256"] for edition in current}
+    except OSError:  # known already when it could not be read then either
+        return all(edition["sha256"] for edition in current)
+
+
+def _hash(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _disk(path: Path) -> int:
-    if path.is_file():
-        return path.stat().st_size
-    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    """Return how many bytes a file has, or the files in a folder; what a run removes meanwhile counts nothing."""
+    total = 0
+    for file in path.rglob("*") if path.is_dir() else [path]:
+        with suppress(OSError):
+            status = file.lstat()
+            total += status.st_size if stat.S_ISREG(status.st_mode) else 0
+    return total
 
 
 def _places(home: Home) -> dict[str, Path]:
@@ -152,6 +172,7 @@ def _places(home: Home) -> dict[str, Path]:
         "working": home.working,
         "warehouse": home.warehouse,
         "reports": home.reports,
+        "prefect": home.state / "prefect",
     }
 
 
@@ -182,7 +203,7 @@ def _run_words(run: dict[str, Any] | None) -> str:
     if run is None:
         return "none yet: `nightdrop run` makes the warehouse"
     ended = f"{run['finished_at']:%Y-%m-%d %H:%M:%S} UTC" if run["finished_at"] else "not ended"
-    return f"{run['state']}, {ended}, {run['events'] or 0:,} events ({run['run_id']})"
+    return f"{run['state']}, {ended}, {counted(run['events'] or 0, 'event')} ({run['run_id']})"
 
 
 def _with_nulls(row: tuple[Any, ...]) -> tuple[Any, ...]:

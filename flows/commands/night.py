@@ -10,7 +10,7 @@ from rich.console import RenderableType
 
 from flows.lock import hold, holder_of
 from flows.settings import load_settings
-from flows.terminal import Answer, line, progress_bar, table
+from flows.terminal import Answer, counted, line, progress_bar, table
 from pipelines.discovery import discover
 from pipelines.home import Home
 from pipelines.problems import HomeBusyError, NightdropError
@@ -66,11 +66,18 @@ def night_text(night: Night, home: Home) -> list[RenderableType]:
         text += [_drop_table(decided), line("")]
     if night.changed:
         flipped = f", {night.flipped:,} earlier verdicts now the other way round" if night.flipped else ""
-        text.append(line(f"{night.events:,} events: {night.applied:,} applied, {night.rejected:,} rejected{flipped}.", "bold"))
+        events = counted(night.events, "event")
+        text.append(line(f"{events}: {night.applied:,} applied, {night.rejected:,} rejected{flipped}.", "bold"))
     elif not night.drops and home.inbox.is_dir() and not discover(home.inbox):
         text.append(line(f"No drops: the inbox {home.inbox} is empty. The warehouse is as it was.", "bold"))
+    elif night.dates:
+        reports = counted(len(night.dates), "report")
+        text.append(line("Nothing new came in. What an earlier run had left undone is done now:", "bold"))
+        text.append(line(f"the warehouse is published, {reports} written.", "bold"))
     else:
         text.append(line("Nothing new: the warehouse is as it was.", "bold"))
+    if night.causes:
+        text += [line(""), line("Root causes: rejected creates that others wait for", "bold"), _cause_table(night)]
     if night.reasons:
         text += [line(""), line("Why events were rejected", "bold"), *_reasons(night.reasons)]
     if night.held:
@@ -96,6 +103,11 @@ def _drop_table(drops: list[DropResult]) -> RenderableType:
     if len(drops) > _DROPS_SHOWN:
         rows.append((None, f"and {len(drops) - _DROPS_SHOWN:,} more (`nightdrop drops` lists all)", None, None, None, None))
     return table(columns, rows)
+
+
+def _cause_table(night: Night) -> RenderableType:
+    rows = [(cause.business_date, cause.path, cause.line, cause.codes, cause.followers) for cause in night.causes]
+    return table(("date", "drop", "line", "rejected for", "followers"), rows)
 
 
 def _reasons(reasons: dict[str, int]) -> list[RenderableType]:
