@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from io import BufferedReader, RawIOBase
 from pathlib import Path
@@ -95,9 +95,19 @@ def archive_drop(candidate: Candidate, archive: Archive, seen: Seen) -> tuple[st
 
 
 def read_into_log(
-    editions: Sequence[Edition], archive: Archive, part: PartWriter, rules: RuleBook, *, chunk_bytes: int, max_expanded: int
+    editions: Sequence[Edition],
+    archive: Archive,
+    part: PartWriter,
+    rules: RuleBook,
+    *,
+    chunk_bytes: int,
+    max_expanded: int,
+    advance: Callable[[], None],
 ) -> None:
-    """Read and check editions into one part of the log, and note in each what was found: its counts, or why it is held."""
+    """Read and check editions into one part of the log, and note in each what was found: its counts, or why it is held.
+
+    `advance` is called when one is read.
+    """
     waiting = _Waiting(part, rules, chunk_bytes, max_expanded)
     try:
         for number, edition in enumerate(editions):
@@ -108,6 +118,7 @@ def read_into_log(
                 waiting.forget(number)
                 edition.hold = (held.reason, held.detail)
             edition.read_under = rules.fingerprint
+            advance()
         waiting.flush()
         for number, edition in enumerate(editions):
             if edition.hold is None:

@@ -192,11 +192,11 @@ class Shift:
             self.rules,
             chunk_bytes=self.settings.chunk_bytes,
             max_expanded=self.settings.max_expanded,
+            advance=self.steps.advance,
         )
         for edition in batch:
             self.again.add(edition.key)
             corrections.carry_over(self.book, edition, self.archive)
-            self.steps.advance()
 
     # --- decide and commit ---
 
