@@ -20,6 +20,7 @@ from typing import BinaryIO, cast
 
 import zstandard
 
+from pipelines.files import sync_folder
 from pipelines.problems import DropHeldError, NightdropError
 
 _PIECE = 1024 * 1024
@@ -81,9 +82,9 @@ class Archive:
         # A file of another size under this name is damaged: the fresh copy, just hashed, takes its place.
         if not place.parent.exists():
             place.parent.mkdir(exist_ok=True)
-            _sync_folder(self.folder)
+            sync_folder(self.folder)
         incoming.replace(place)
-        _sync_folder(place.parent)
+        sync_folder(place.parent)
 
     def sweep(self) -> None:
         """Remove what a killed run left half copied. Only for the run that has the lock."""
@@ -154,14 +155,6 @@ def _unreadable_when_failing(source: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise DropHeldError("unreadable", f"{source.name!r} cannot be read: {error.strerror}") from error
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _skip(stream: BinaryIO, count: int, *, seekable: bool) -> None:

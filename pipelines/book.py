@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from pipelines.files import sync_folder
 from pipelines.problems import NightdropError
 
 
@@ -146,11 +147,7 @@ def write_book(folder: Path, run_id: str, book: Book) -> None:
         stream.write(orjson.dumps(content, option=orjson.OPT_NAIVE_UTC))
         stream.flush()
         os.fsync(stream.fileno())
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_folder(folder)
 
 
 def sweep(folder: Path, run_id: str) -> None:

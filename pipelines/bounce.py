@@ -28,6 +28,7 @@ import pyarrow.compute as pc
 
 from pipelines.archive import Archive
 from pipelines.discovery import drop_format
+from pipelines.files import sync_folder
 from pipelines.problems import DropHeldError, NightdropError
 
 REASONS_SUFFIX = ".reasons.csv"
@@ -141,15 +142,6 @@ def set_aside_if_edited(place: Path, *known: str) -> None:
             return
     names = chain([_EDITED], (f"{_EDITED}-{number}" for number in range(2, 1_000_000)))
     place.rename(next(free for name in names if not (free := place.with_name(place.name + name)).exists()))
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def defused(columns: pl.Expr) -> pl.Expr:

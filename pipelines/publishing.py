@@ -18,6 +18,7 @@ import duckdb
 import orjson
 
 from pipelines import database
+from pipelines.files import sync_folder
 from pipelines.problems import NightdropError
 
 MODE = 0o440
@@ -67,7 +68,7 @@ def publish(working: Path, published: Path) -> Publication:
         except BaseException:
             _remove(copy)
             raise
-        _sync_folder(published.parent)
+        sync_folder(published.parent)
         result = _identify(published, follow=False)
         _write_marker(_marker_path(working), {"run_id": run_id, "source": source, "published": result})
     return Publication(published, run_id, source.size)
@@ -183,14 +184,6 @@ def _remove_foreign_logs(published: Path) -> None:
 def _remove(path: Path) -> None:
     with suppress(FileNotFoundError):
         path.unlink()
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @contextmanager

@@ -24,11 +24,11 @@ from pipelines.bounce import (
     bounce_name,
     opening,
     set_aside_if_edited,
-    sync_folder,
     write_bounce,
     write_whole,
 )
 from pipelines.discovery import path_key
+from pipelines.files import sync_folder
 from pipelines.home import Home
 from pipelines.resubmitting import Issue, remember
 from pipelines.summary import WHAT_NEXT

@@ -19,9 +19,10 @@ import orjson
 import polars as pl
 
 from pipelines.blocks import BOM, content_length, is_blank
-from pipelines.bounce import REASONS_SUFFIX, sync_folder
+from pipelines.bounce import REASONS_SUFFIX
 from pipelines.csvs import Scan, cells_of, scan_line
 from pipelines.database import query
+from pipelines.files import sync_folder
 from pipelines.home import Home
 from pipelines.problems import NightdropError, UsageError
 

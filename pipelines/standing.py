@@ -1,4 +1,4 @@
-"""What the working warehouse says of records: how they stood, when they were made, which drops live. Reads only."""
+"""What the working warehouse says of records: how they stood, when they were made and ended. Reads only."""
 
 from __future__ import annotations
 
@@ -14,11 +14,6 @@ from validation.fields import Entity
 
 _EARLIER = pl.lit(-1, dtype=pl.Int64)
 """Position of what happened before the first date that is decided again."""
-
-
-def living_drops(con: duckdb.DuckDBPyConnection) -> pl.DataFrame:
-    """Return business_date, path, sha256 of every drop that is in the warehouse."""
-    return query(con, "SELECT business_date, path, sha256 FROM drops WHERE status = 'applied'")
 
 
 def records_before(con: duckdb.DuckDBPyConnection, entity: Entity, ids: pl.DataFrame, since: date) -> pl.DataFrame:
