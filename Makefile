@@ -20,6 +20,7 @@ lock: $(READY)
 $(READY): requirements.lock pyproject.toml
 	@echo "nightdrop: setting up $(VENV) (once)"
 	@python3.11 -m venv $(VENV) 2>/dev/null || python3 -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip check >/dev/null
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $(READY)
