@@ -15,7 +15,9 @@ from pipelines.eventlog import position
 from pipelines.summary import RootCause
 from validation.entities import ENTITIES
 
-_CAUSE = ("cause_date", "cause_path", "cause_line")
+_OWN = {"cause_date": "business_date", "cause_path": "path", "cause_line": "line"}
+"""The columns of a cause, and those of the create that is its own cause."""
+_CAUSE = tuple(_OWN)
 
 
 def find_causes(con: duckdb.DuckDBPyConnection, since: date, ranks: pl.DataFrame) -> None:
@@ -79,12 +81,9 @@ def _rejected_creates(
     """
     found = query(
         con,
-        "SELECT e.category, e.entity_id, e.business_date, e.path, e.line, coalesce(r.cause_date, e.business_date) AS cause_date, "
-        "coalesce(r.cause_path, e.path) AS cause_path, coalesce(r.cause_line, e.line) AS cause_line "
-        "FROM events AS e SEMI JOIN missing ON missing.id = e.entity_id "
-        "LEFT JOIN rejections AS r ON r.business_date = e.business_date AND r.path = e.path AND r.line = e.line "
-        "AND r.cause_line IS NOT NULL AND r.business_date < $since "
-        "WHERE e.verdict = 'rejected' AND e.step = 'create'",
+        "SELECT DISTINCT category, entity_id, business_date, path, line, "
+        + ", ".join(f"coalesce(if(business_date < $since, {name}, NULL), {own}) AS {name}" for name, own in _OWN.items())
+        + " FROM rejections SEMI JOIN missing ON missing.id = entity_id WHERE step = 'create'",
         {"since": since},
         missing=unknown.select(id="missing").unique(),
     )

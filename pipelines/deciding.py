@@ -14,7 +14,7 @@ import polars as pl
 
 from pipelines import standing
 from pipelines.eventlog import CHOSEN, EventLog
-from pipelines.settling import Settled, settle
+from pipelines.settling import Settled, nothing_settled, settle
 from validation.entities import ENTITIES
 from validation.fields import Entity
 from validation.rulebook import RuleBook
@@ -81,7 +81,7 @@ class _Deciding:
         self.ranks = recent.select("business_date", "path", "rank")
         self.added = log.read(recent.filter("added").select(*CHOSEN), living.fixes)
         self.old = log.read(recent.filter(~pl.col("added")).select(*CHOSEN), living.fixes)
-        self.added_index = self.added.index.collect()
+        self.added_index = self.added.every("index").collect()
         self.has_old = not recent.filter(~pl.col("added")).is_empty()
         self.gone = standing.records_named(con, living.gone)
         self.stages: dict[str, Stage] = {}
@@ -100,13 +100,13 @@ class _Deciding:
             self.since,
             tuple(self.stages.values()),
             events,
-            pl.concat([self.added.reasons.select(columns).collect(), *(part.reasons for part in settled)]).join(
+            pl.concat([self.added.every("reasons").select(columns).collect(), *(part.reasons for part in settled)]).join(
                 decided, on="pos", how="semi"
             ),
             pl.concat(
                 [
-                    self.added.warnings.select(columns).collect(),
-                    self.old.warnings.select(columns).collect(),
+                    self.added.every("warnings").select(columns).collect(),
+                    self.old.every("warnings").select(columns).collect(),
                     *(part.warnings for part in settled),
                 ]
             ).join(applied, on="pos", how="semi"),
@@ -114,12 +114,15 @@ class _Deciding:
 
     def _settle(self, entity: Entity) -> None:
         touched = self._touched(entity)
-        events = self.added.events[entity.category]
-        if self.has_old and not touched.is_empty():
-            again = self.old.events[entity.category].join(touched.lazy(), left_on=entity.id, right_on="id", how="semi")
-            events = pl.concat([events, again])
+        if touched.is_empty():
+            self.stages[entity.category] = Stage(entity, touched, standing.no_records(entity), nothing_settled(entity))
+            self.changed[entity.category] = touched
+            return
+        events = self.added.every(entity.category).collect()
+        if self.has_old:
+            events = pl.concat([events, self.old.having(entity.category, entity.id, touched["id"])])
         before = standing.records_before(self.con, entity, touched, self.since)
-        sound = events.with_columns(date="business_date").select("pos", "date", "step", "sent", *entity.names).collect()
+        sound = events.select("pos", "step", "sent", *entity.names, date="business_date")
         parents = self._parents(entity, before, sound)
         settled = settle(entity, self.rules.record_rules[entity.category], before, sound, parents)
         self.stages[entity.category] = Stage(entity, touched, before, settled)
@@ -135,9 +138,8 @@ class _Deciding:
             self.gone.filter(mine).select(id="entity_id"),
         ]
         if entity.parent is not None and self.has_old and not self.changed[entity.parent].is_empty():
-            index = self.old.index.filter(mine).select("entity_id", "parent_id")
-            hanging = index.join(self.changed[entity.parent].lazy(), left_on="parent_id", right_on="id", how="semi")
-            ids.append(hanging.select(id="entity_id").collect())
+            hanging = self.old.having("index", "parent_id", self.changed[entity.parent]["id"])
+            ids.append(hanging.filter(mine).select(id="entity_id"))
         return pl.concat(ids).drop_nulls().unique()
 
     def _parents(self, entity: Entity, before: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
@@ -174,12 +176,12 @@ class _Deciding:
         if self.has_old:
             touched = pl.concat(stage.touched.with_columns(category=pl.lit(category)) for category, stage in self.stages.items())
             touched = touched.rename({"id": "entity_id"})
-            logged = self.old.index.select(columns)
-            of_record = logged.join(touched.lazy(), on=["category", "entity_id"], how="semi").collect()
+            named = self.old.having("index", "entity_id", touched["entity_id"]).select(columns)
+            of_record = named.join(touched, on=["category", "entity_id"], how="semi")
             of_loan = of_record.clear()
             if not self.changed["loan"].is_empty():
-                payments = logged.filter(pl.col("category") == "payment")
-                of_loan = payments.join(self.changed["loan"].lazy(), left_on="parent_id", right_on="id", how="semi").collect()
+                hanging = self.old.having("index", "parent_id", self.changed["loan"]["id"])
+                of_loan = hanging.filter(pl.col("category") == "payment").select(columns)
             again = pl.concat([of_record, of_loan]).unique("pos")
             index.append(again.select(columns).with_columns(added=pl.lit(False)))
         verdicts = pl.concat(

@@ -11,7 +11,6 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
 from pathlib import Path
 
 import polars as pl
@@ -61,6 +60,14 @@ def event_schema(entity: Entity) -> dict[str, pl.DataType]:
     return {"drop": pl.UInt32(), "line": pl.Int64(), STEP.name: pl.String(), "sent": pl.UInt64(), **values}
 
 
+_SCHEMAS = {
+    "index": INDEX,
+    "reasons": REASONS,
+    "warnings": REASONS,
+    **{category: event_schema(entity) for category, entity in ENTITIES.items()},
+}
+
+
 class PartWriter:
     """Writes one part, some checked events at a time."""
 
@@ -99,17 +106,49 @@ class PartWriter:
         shutil.rmtree(self._writing, ignore_errors=True)
 
 
-@dataclass(frozen=True, slots=True)
 class Logged:
-    """Everything the log has about chosen editions; lazy, each with `rank`, `pos`, `business_date`.
+    """What the log has of chosen editions; every row with `rank`, `pos`, `business_date`.
 
-    `index` also has `file`: the resubmitted file a record comes from, null for one that comes from its drop.
+    Kinds are `index`, `reasons`, `warnings` and the categories, whose rows are the sound events. `index` also has `file`: the
+    resubmitted file a record comes from, null for one that comes from its drop.
     """
 
-    index: pl.LazyFrame
-    reasons: pl.LazyFrame
-    warnings: pl.LazyFrame
-    events: dict[str, pl.LazyFrame]
+    def __init__(self, folder: Path, chosen: pl.DataFrame, fixes: pl.DataFrame) -> None:
+        self._folder, self._chosen = folder, chosen
+        self._fixes = fixes.join(chosen, on="rank", how="semi")
+
+    def every(self, kind: str) -> pl.LazyFrame:
+        """Return all rows of a kind."""
+        return self._scan(kind, pl.lit(True))
+
+    def having(self, kind: str, column: str, values: pl.Series) -> pl.DataFrame:
+        """Return the rows of a kind that have one of the values in a column of the log itself.
+
+        The column is looked through first and the others are read of its rows alone.
+        """
+        return self._scan(kind, pl.col(column).is_in(values.implode())).collect()
+
+    def _scan(self, kind: str, wanted: pl.Expr) -> pl.LazyFrame:
+        placed = {**_SCHEMAS[kind], "rank": pl.Int64(), "business_date": pl.Date(), "file": pl.String()}
+        frames = [pl.LazyFrame(schema=placed)]
+        for (part,), drops in self._chosen.group_by("part", maintain_order=True):
+            for scanned in self._files(str(part), kind):
+                places = drops.lazy().select("drop", "rank", "business_date", file=pl.lit(None, dtype=pl.String))
+                rows = scanned.filter(wanted).join(places, on="drop", how="inner", maintain_order="left")
+                if not self._fixes.is_empty():
+                    rows = rows.join(self._fixes.lazy(), on=["rank", "line"], how="anti", maintain_order="left")
+                frames.append(rows.select(*placed))
+        for (part,), lines in self._fixes.group_by("part", maintain_order=True):
+            for scanned in self._files(str(part), kind):
+                those = lines.lazy().select("drop", "its_line", "rank", "business_date", "file", original="line")
+                rows = scanned.filter(wanted).join(those, left_on=["drop", "line"], right_on=["drop", "its_line"], how="inner")
+                frames.append(rows.with_columns(line="original").select(*placed))
+        return pl.concat(frames).with_columns(pos=position())
+
+    def _files(self, part: str, kind: str) -> list[pl.LazyFrame]:
+        """Return the rows of one kind in a part, none when there are no files of it."""
+        files = sorted((self._folder / part).glob(f"{kind}-*.parquet"))
+        return [pl.scan_parquet(files, glob=False)] if files else []
 
 
 class EventLog:
@@ -137,36 +176,7 @@ class EventLog:
 
     def read(self, chosen: pl.DataFrame, fixes: pl.DataFrame) -> Logged:
         """Return what the log has of the chosen editions (`CHOSEN`), corrected lines (`FIXES`) in their originals' place."""
-        fixes = fixes.join(chosen, on="rank", how="semi")
-        schemas = {"index": INDEX, "reasons": REASONS, "warnings": REASONS}
-        schemas |= {category: event_schema(entity) for category, entity in ENTITIES.items()}
-        frames = {kind: self._scan(kind, schema, chosen, fixes) for kind, schema in schemas.items()}
-        return Logged(
-            **{field.name: frames[field.name] for field in fields(Logged) if field.name != "events"},
-            events={category: frames[category] for category in ENTITIES},
-        )
-
-    def _scan(self, kind: str, schema: dict[str, pl.DataType], chosen: pl.DataFrame, fixes: pl.DataFrame) -> pl.LazyFrame:
-        placed = {**schema, "rank": pl.Int64(), "business_date": pl.Date(), "file": pl.String()}
-        frames = [pl.LazyFrame(schema=placed)]
-        for (part,), drops in chosen.group_by("part", maintain_order=True):
-            for scanned in self._files(str(part), kind):
-                places = drops.lazy().select("drop", "rank", "business_date", file=pl.lit(None, dtype=pl.String))
-                rows = scanned.join(places, on="drop", how="inner", maintain_order="left")
-                if not fixes.is_empty():
-                    rows = rows.join(fixes.lazy(), on=["rank", "line"], how="anti", maintain_order="left")
-                frames.append(rows.select(*placed))
-        for (part,), lines in fixes.group_by("part", maintain_order=True):
-            for scanned in self._files(str(part), kind):
-                those = lines.lazy().select("drop", "its_line", "rank", "business_date", "file", original="line")
-                rows = scanned.join(those, left_on=["drop", "line"], right_on=["drop", "its_line"], how="inner")
-                frames.append(rows.with_columns(line="original").select(*placed))
-        return pl.concat(frames).with_columns(pos=position())
-
-    def _files(self, part: str, kind: str) -> list[pl.LazyFrame]:
-        """Return the rows of one kind in a part, none when there are no files of it."""
-        files = sorted((self.folder / part).glob(f"{kind}-*.parquet"))
-        return [pl.scan_parquet(files, glob=False)] if files else []
+        return Logged(self.folder, chosen, fixes)
 
 
 @contextmanager

@@ -410,8 +410,8 @@ class _Senders:
 
     def _logged(self, editions: pl.DataFrame) -> dict[Position, dict[str, Any]]:
         chosen = editions.filter(pl.col("part").is_not_null())
-        events = self.log.read(chosen.select(*CHOSEN), pl.DataFrame(schema=FIXES)).events[self.entity.category]
-        rows = events.filter(pl.col(self.entity.id) == self.id).collect().iter_rows(named=True)
+        logged = self.log.read(chosen.select(*CHOSEN), pl.DataFrame(schema=FIXES))
+        rows = logged.having(self.entity.category, self.entity.id, pl.Series([self.id])).iter_rows(named=True)
         paths = editions["path"].to_list()
         return {Position(row["business_date"], paths[row["rank"]], row["line"]): row for row in rows}
 

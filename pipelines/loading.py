@@ -168,6 +168,8 @@ def _write_raw(con: duckdb.DuckDBPyConnection, events: pl.DataFrame, raw_lines: 
 
 def _write_records(con: duckdb.DuckDBPyConnection, stage: Stage, decision: Decision) -> None:
     """Replace the touched records and what is younger than `since` of their histories."""
+    if stage.touched.is_empty():
+        return
     entity = stage.entity
     versions = _with_ends(stage)
     latest = versions.filter(pl.col("valid_to").is_null())

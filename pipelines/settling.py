@@ -12,12 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import polars as pl
 
 from pipelines.contested import decide_one_by_one
 from pipelines.timeline import BASE, CREATE, DELETE, NEVER, UPDATE, Bools, Ints, Timeline
+from validation.entities import ENTITIES
 from validation.fields import Entity
 from validation.findings import as_text, describe, fill, find
 from validation.rules import BEFORE, EVENT, PARENT, Rule
@@ -79,6 +81,16 @@ def settle(entity: Entity, rules: Sequence[Rule], before: pl.DataFrame, events: 
         _versions(stage, applied),
         _lives(stage),
     )
+
+
+@cache
+def nothing_settled(entity: Entity) -> Settled:
+    """Return what settling no event of no record gives."""
+    fields: dict[str, pl.DataType] = {name: entity.field(name).type.dtype for name in entity.names}
+    records = pl.DataFrame(schema={**fields, **SPAN, "created_pos": pl.Int64(), "deleted_pos": pl.Int64()})
+    events = pl.DataFrame(schema={"pos": pl.Int64(), "date": pl.Date(), "step": pl.String(), "sent": pl.UInt64(), **fields})
+    parents = pl.DataFrame(schema=lives_schema(ENTITIES[entity.parent])) if entity.parent else pl.DataFrame()
+    return settle(entity, (), records, events, parents)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,19 @@ import polars as pl
 
 from pipelines.database import query
 from pipelines.eventlog import position
-from pipelines.settling import lives_schema
+from pipelines.settling import SPAN, lives_schema
 from validation.fields import Entity
 
 _EARLIER = pl.lit(-1, dtype=pl.Int64)
 """Position of what happened before the first date that is decided again."""
+
+
+def no_records(entity: Entity) -> pl.DataFrame:
+    """Return no record, in the columns of `records_before`."""
+    fields: dict[str, pl.DataType] = {name: entity.field(name).type.dtype for name in entity.names}
+    return pl.DataFrame(
+        schema={**fields, **SPAN, "valid_from": pl.Date(), "created_pos": pl.Int64(), "deleted_pos": pl.Int64()}
+    )
 
 
 def records_before(con: duckdb.DuckDBPyConnection, entity: Entity, ids: pl.DataFrame, since: date) -> pl.DataFrame:
@@ -51,6 +59,8 @@ def lives(con: duckdb.DuckDBPyConnection, entity: Entity, ids: pl.DataFrame, sin
     `ranks`: business_date, path, rank of the drops from `since` on; what happened earlier is at position -1.
     """
     schema = lives_schema(entity)
+    if ids.is_empty():
+        return pl.DataFrame(schema=schema)
     shown = "".join(f", t.{name}" for name in schema if name in entity.names)
     found = query(
         con,
