@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Protocol
 
 BOM = b"\xef\xbb\xbf"
+
+
+class Readable(Protocol):
+    """Bytes that come one after the other."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return as many bytes, fewer only at the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +28,7 @@ class Block:
     """The 1-based number of its first line."""
 
 
-def whole_lines(stream: BinaryIO, chunk_bytes: int) -> Iterator[Block]:
+def whole_lines(stream: Readable, chunk_bytes: int) -> Iterator[Block]:
     """Yield the stream's lines in blocks of about `chunk_bytes`; a longer line makes a block as long as it is."""
     offset, line = 0, 1
     parts: list[bytes] = []

@@ -20,10 +20,10 @@ _OWN = {"cause_date": "business_date", "cause_path": "path", "cause_line": "line
 _CAUSE = tuple(_OWN)
 
 
-def find_causes(con: duckdb.DuckDBPyConnection, since: date, ranks: pl.DataFrame) -> None:
+def find_causes(con: duckdb.DuckDBPyConnection, since: date, ranks: pl.DataFrame) -> pl.DataFrame:
     """Write the cause of every `…_unknown` rejection from `since` on. Runs in the caller's transaction.
 
-    `ranks`: business_date, path, rank of every living drop.
+    `ranks`: business_date, path, rank of every living drop. Returns where (business_date, path) a cause is another now.
     """
     unknown = query(
         con,
@@ -32,7 +32,7 @@ def find_causes(con: duckdb.DuckDBPyConnection, since: date, ranks: pl.DataFrame
         {"since": since},
     )
     if unknown.is_empty():
-        return
+        return unknown.select("business_date", "path")
     creates = _rejected_creates(con, unknown, since, ranks)
     unknown = unknown.join(ranks, on=["business_date", "path"], how="left").with_columns(pos=position())
     caused = []
@@ -51,7 +51,7 @@ def find_causes(con: duckdb.DuckDBPyConnection, since: date, ranks: pl.DataFrame
         for child in ENTITIES.values():
             if child.parent == category:
                 creates[child.category] = _inherit(creates[child.category], found.filter(pl.col("category") == child.category))
-    _write(con, unknown, pl.concat(caused))
+    return _write(con, unknown, pl.concat(caused))
 
 
 def most_followed(con: duckdb.DuckDBPyConnection, since: date, count: int) -> tuple[RootCause, ...]:
@@ -98,15 +98,16 @@ def _inherit(creates: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
     return joined.select("entity_id", "pos", *(pl.coalesce(f"{name}_above", name).alias(name) for name in _CAUSE))
 
 
-def _write(con: duckdb.DuckDBPyConnection, before: pl.DataFrame, found: pl.DataFrame) -> None:
+def _write(con: duckdb.DuckDBPyConnection, before: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
     key = ["business_date", "path", "line", "code"]
     columns = [*key, *_CAUSE]
     changed = found.select(columns).join(before.select(columns), on=columns, how="anti", nulls_equal=True)
     if changed.is_empty():
-        return
+        return changed.select("business_date", "path")
     with handed_over(con, changed=changed):
         con.execute(
             "UPDATE rejections AS r SET cause_date = c.cause_date, cause_path = c.cause_path, cause_line = c.cause_line "
             "FROM changed AS c "
             "WHERE r.business_date = c.business_date AND r.path = c.path AND r.line = c.line AND r.code = c.code"
         )
+    return changed.select("business_date", "path")

@@ -57,11 +57,13 @@ class Decision:
     """Everything that is decided anew.
 
     `events`: pos, rank, line, added, file, byte_offset, byte_length, category, step, entity_id, client_id, sound, applied;
+    `stood`: the events of the touched records as the warehouse has them (columns of `standing.verdicts_on`);
     `reasons`, `warnings`: pos, code, field, value, message, of those events whose verdict was decided.
     """
 
     since: date
     stages: tuple[Stage, ...]
+    stood: pl.DataFrame
     events: pl.DataFrame
     reasons: pl.DataFrame
     warnings: pl.DataFrame
@@ -85,6 +87,7 @@ class _Deciding:
         self.has_old = not recent.filter(~pl.col("added")).is_empty()
         self.gone = standing.records_named(con, living.gone)
         self.stages: dict[str, Stage] = {}
+        self.stood: list[pl.DataFrame] = []
         self.changed: dict[str, pl.DataFrame] = {}
         """Category -> ids of the records whose life, or what a child asks of it, changed."""
 
@@ -99,6 +102,7 @@ class _Deciding:
         return Decision(
             self.since,
             tuple(self.stages.values()),
+            pl.concat([pl.DataFrame(schema=standing.VERDICTS), *self.stood]),
             events,
             pl.concat([self.added.every("reasons").select(columns).collect(), *(part.reasons for part in settled)]).join(
                 decided, on="pos", how="semi"
@@ -127,7 +131,9 @@ class _Deciding:
         settled = settle(entity, self.rules.record_rules[entity.category], before, sound, parents)
         self.stages[entity.category] = Stage(entity, touched, before, settled)
         if self.has_old:
-            was = standing.lives(self.con, entity, touched, self.since, self.ranks)
+            verdicts = standing.verdicts_on(self.con, entity, touched, self.since)
+            self.stood.append(verdicts)
+            was = standing.lives(self.con, entity, touched, self.since, self.ranks, verdicts=verdicts)
             self.changed[entity.category] = _different(was, settled.lives)
 
     def _touched(self, entity: Entity) -> pl.DataFrame:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -119,36 +119,51 @@ class Logged:
 
     def every(self, kind: str) -> pl.LazyFrame:
         """Return all rows of a kind."""
-        return self._scan(kind, pl.lit(True))
-
-    def having(self, kind: str, column: str, values: pl.Series) -> pl.DataFrame:
-        """Return the rows of a kind that have one of the values in a column of the log itself.
-
-        The column is looked through first and the others are read of its rows alone.
-        """
-        return self._scan(kind, pl.col(column).is_in(values.implode())).collect()
-
-    def _scan(self, kind: str, wanted: pl.Expr) -> pl.LazyFrame:
-        placed = {**_SCHEMAS[kind], "rank": pl.Int64(), "business_date": pl.Date(), "file": pl.String()}
-        frames = [pl.LazyFrame(schema=placed)]
+        frames = [pl.LazyFrame(schema=_placed(kind))]
         for (part,), drops in self._chosen.group_by("part", maintain_order=True):
-            for scanned in self._files(str(part), kind):
-                places = drops.lazy().select("drop", "rank", "business_date", file=pl.lit(None, dtype=pl.String))
-                rows = scanned.filter(wanted).join(places, on="drop", how="inner", maintain_order="left")
-                if not self._fixes.is_empty():
-                    rows = rows.join(self._fixes.lazy(), on=["rank", "line"], how="anti", maintain_order="left")
-                frames.append(rows.select(*placed))
+            frames += [self._in_place(kind, rows, drops.lazy()) for rows in self._scan(kind, [str(part)])]
         for (part,), lines in self._fixes.group_by("part", maintain_order=True):
-            for scanned in self._files(str(part), kind):
-                those = lines.lazy().select("drop", "its_line", "rank", "business_date", "file", original="line")
-                rows = scanned.filter(wanted).join(those, left_on=["drop", "line"], right_on=["drop", "its_line"], how="inner")
-                frames.append(rows.with_columns(line="original").select(*placed))
+            frames += [self._in_stead(kind, rows, lines.lazy()) for rows in self._scan(kind, [str(part)])]
         return pl.concat(frames).with_columns(pos=position())
 
-    def _files(self, part: str, kind: str) -> list[pl.LazyFrame]:
-        """Return the rows of one kind in a part, none when there are no files of it."""
-        files = sorted((self._folder / part).glob(f"{kind}-*.parquet"))
-        return [pl.scan_parquet(files, glob=False)] if files else []
+    def having(self, kind: str, column: str, values: pl.Series) -> pl.DataFrame:
+        """Return the rows of a kind that have one of the values in a column.
+
+        One scan of all parts, by that column first: the others are read of the rows that are wanted.
+        """
+        parts = pl.concat([self._chosen["part"], self._fixes["part"]]).unique().drop_nulls().to_list()
+        frames = [pl.LazyFrame(schema=_placed(kind))]
+        for scanned in self._scan(kind, parts):
+            wanted = scanned.filter(pl.col(column).is_in(values.implode())).collect()
+            found = wanted.lazy().with_columns(pl.col("part").str.split("/").list.get(-2))
+            frames.append(self._in_place(kind, found, self._chosen.lazy(), by=("part", "drop")))
+            frames.append(self._in_stead(kind, found, self._fixes.lazy(), by=("part", "drop")))
+        return pl.concat(frames).with_columns(pos=position()).collect()
+
+    def _in_place(self, kind: str, rows: pl.LazyFrame, drops: pl.LazyFrame, *, by: Sequence[str] = ("drop",)) -> pl.LazyFrame:
+        """Give rows the places of their drops, without the lines that others stand in for."""
+        places = drops.select(*by, "rank", "business_date", file=pl.lit(None, dtype=pl.String))
+        placed = rows.join(places, on=by, how="inner", maintain_order="left")
+        if not self._fixes.is_empty():
+            placed = placed.join(self._fixes.lazy(), on=["rank", "line"], how="anti", maintain_order="left")
+        return placed.select(*_placed(kind))
+
+    @staticmethod
+    def _in_stead(kind: str, rows: pl.LazyFrame, lines: pl.LazyFrame, *, by: Sequence[str] = ("drop",)) -> pl.LazyFrame:
+        """Give lines of resubmitted files the places of those they stand in for."""
+        places = lines.select(*by, "its_line", "rank", "business_date", "file", original="line")
+        placed = rows.join(places, left_on=[*by, "line"], right_on=[*by, "its_line"], how="inner")
+        return placed.with_columns(line="original").select(*_placed(kind))
+
+    def _scan(self, kind: str, parts: Sequence[str]) -> list[pl.LazyFrame]:
+        """Return the rows of one kind in some parts, none when there are no files of it; `part` is the path of a row's file."""
+        files = [file for part in parts for file in sorted((self._folder / part).glob(f"{kind}-*.parquet"))]
+        return [pl.scan_parquet(files, glob=False, include_file_paths="part")] if files else []
+
+
+def _placed(kind: str) -> dict[str, pl.DataType]:
+    """Return the columns of a kind's rows with the place of their drop."""
+    return {**_SCHEMAS[kind], "rank": pl.Int64(), "business_date": pl.Date(), "file": pl.String()}
 
 
 class EventLog:

@@ -68,7 +68,7 @@ class Settings:
     """A drop with a larger share of records refused by themselves is held. Touches rules."""
     max_expanded: int = 64 * 1024**3
     """A drop that expands beyond so many bytes is held."""
-    chunk_bytes: int = 64 * 1024 * 1024
+    chunk_bytes: int = 32 * 1024 * 1024
     """How many uncompressed bytes are read and checked at a time."""
     registration_patterns: dict[str, str] = field(default_factory=dict)
     """Wanted form of a registration number per client type (`individual`, `company`): a regular expression for the whole value.

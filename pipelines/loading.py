@@ -19,6 +19,16 @@ from pipelines.settling import SPAN
 RawLines = Callable[[str, str, pl.DataFrame], pl.Series]
 """Path and SHA-256 of a drop, and byte_offset, byte_length of records in it, ascending -> their bytes (Binary)."""
 _POSITION = ("business_date", "path", "line")
+_FINDING = {
+    "business_date": pl.Date(),
+    "path": pl.String(),
+    "line": pl.Int64(),
+    "code": pl.String(),
+    "field": pl.String(),
+    "value": pl.String(),
+    "message": pl.String(),
+}
+"""What is said of an event, a row a rejection or warning."""
 _BY_LINE = ("rejections", "warnings", "loan_changes", "rejected_lines")
 """Tables whose rows hang on an event."""
 
@@ -45,7 +55,7 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What changed in the warehouse: flipped verdicts, and the drops (business_date, path) that have any event written."""
+    """What changed in the warehouse: how many verdicts, and the drops (business_date, path) of which something else is told."""
 
     flipped: int
     drops: pl.DataFrame
@@ -60,19 +70,19 @@ def load(con: duckdb.DuckDBPyConnection, decision: Decision, living: Living, raw
         verdict=pl.when("applied").then(pl.lit("applied")).otherwise(pl.lit("rejected")),
         decided_at=pl.lit(moment.naive, dtype=pl.Datetime("us")),
     )
-    again = _differing(con, events.filter(~pl.col("added")))
+    again = _differing(con, events.filter(~pl.col("added")), decision.stood)
     _write_events(con, events.filter("added"), again)
-    _write_findings(con, decision, events)
+    retold = _write_findings(con, decision, events)
     _write_changes(con, decision, events)
     _write_raw(con, pl.concat([events.filter("added"), again.select(events.columns)]), raw_lines)
     for stage in decision.stages:
         _write_records(con, stage, decision)
-    find_causes(con, decision.since, places.select("business_date", "path", "rank"))
+    traced = find_causes(con, decision.since, places.select("business_date", "path", "rank"))
     redone = events.filter("added").join(verdicts_before, on=_POSITION, how="inner", maintain_order="left")
     flips = pl.concat([again, redone.select(again.columns)]).filter(pl.col("was") != pl.col("verdict"))
     _write_flips(con, flips, living, moment)
-    written = pl.concat([events.select("business_date", "path"), living.drops.filter("added").select("business_date", "path")])
-    return Loaded(len(flips), written.unique())
+    changed = [living.drops.filter("added"), again, retold, traced]
+    return Loaded(len(flips), pl.concat([part.select("business_date", "path") for part in changed]).unique())
 
 
 def _placed(frame: pl.DataFrame, places: pl.DataFrame) -> pl.DataFrame:
@@ -83,6 +93,8 @@ def _placed(frame: pl.DataFrame, places: pl.DataFrame) -> pl.DataFrame:
 def _verdicts_of(con: duckdb.DuckDBPyConnection, living: Living) -> pl.DataFrame:
     """Return the verdict (`was`) of every event whose drop goes and comes back with the same bytes."""
     back = living.gone.join(living.drops.filter("added"), on=["business_date", "path", "sha256"], how="semi")
+    if back.is_empty():
+        return pl.DataFrame(schema={"business_date": pl.Date(), "path": pl.String(), "line": pl.Int64(), "was": pl.String()})
     return query(
         con,
         "SELECT e.business_date, e.path, e.line, e.verdict AS was FROM events AS e "
@@ -99,17 +111,20 @@ def _take_out(con: duckdb.DuckDBPyConnection, gone: pl.DataFrame) -> None:
             con.execute(f"DELETE FROM {table} AS t USING gone WHERE t.business_date = gone.business_date AND t.path = gone.path")
 
 
-def _differing(con: duckdb.DuckDBPyConnection, events: pl.DataFrame) -> pl.DataFrame:
+def _differing(con: duckdb.DuckDBPyConnection, events: pl.DataFrame, stood: pl.DataFrame) -> pl.DataFrame:
     """Return those events of earlier runs that the warehouse has otherwise, with the verdict it `was`."""
-    if events.is_empty():
-        return events.with_columns(was=pl.lit(None, dtype=pl.String))
-    stand = query(
-        con,
-        "SELECT e.business_date, e.path, e.line, e.verdict AS was, e.client_id AS was_client FROM events AS e "
-        "SEMI JOIN those ON those.business_date = e.business_date AND those.path = e.path AND those.line = e.line",
-        those=events.select(_POSITION),
-    )
-    joined = events.join(stand, on=_POSITION, how="left", maintain_order="left")
+    stood = stood.select(*_POSITION, "was", "was_client")
+    # Payments that follow their loan to another client are touched through it alone.
+    others = events.join(stood, on=_POSITION, how="anti")
+    if not others.is_empty():
+        followers = query(
+            con,
+            "SELECT e.business_date, e.path, e.line, e.verdict AS was, e.client_id AS was_client FROM events AS e "
+            "SEMI JOIN those ON those.business_date = e.business_date AND those.path = e.path AND those.line = e.line",
+            those=others.select(_POSITION),
+        )
+        stood = pl.concat([stood, followers])
+    joined = events.join(stood, on=_POSITION, how="left", maintain_order="left")
     other = pl.col("was").ne_missing(pl.col("verdict")) | pl.col("was_client").ne_missing(pl.col("client_id"))
     return joined.filter(other).drop("was_client")
 
@@ -140,12 +155,37 @@ def _insert(con: duckdb.DuckDBPyConnection, table: str, frame: pl.DataFrame) -> 
         con.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming")
 
 
-def _write_findings(con: duckdb.DuckDBPyConnection, decision: Decision, events: pl.DataFrame) -> None:
-    """Write rejections and warnings of everything decided; those of earlier runs are replaced."""
-    _delete_lines(con, ["rejections", "warnings", "loan_changes"], events.filter(pl.col("sound") & ~pl.col("added")))
-    who = events.select("pos", *_POSITION, "category", "step", "entity_id")
-    _insert(con, "rejections", decision.reasons.join(who, on="pos", how="left"))
-    _insert(con, "warnings", decision.warnings.join(who, on="pos", how="left"))
+def _write_findings(con: duckdb.DuckDBPyConnection, decision: Decision, events: pl.DataFrame) -> pl.DataFrame:
+    """Write rejections and warnings of everything decided; those of earlier runs are replaced.
+
+    Returns where (business_date, path) the findings of earlier runs are others now.
+    """
+    again = events.filter(pl.col("sound") & ~pl.col("added"))
+    who = events.select("pos", *_POSITION, "category", "step", "entity_id", "added")
+    told = []
+    for table, findings in (("rejections", decision.reasons), ("warnings", decision.warnings)):
+        now = findings.join(who, on="pos", how="left")
+        was = _taken_out(con, table, again)
+        retold = now.filter(~pl.col("added"))
+        told += [
+            was.join(retold, on=list(_FINDING), how="anti", nulls_equal=True),
+            retold.join(was, on=list(_FINDING), how="anti", nulls_equal=True),
+        ]
+        _insert(con, table, now)
+    _delete_lines(con, ["loan_changes"], again)
+    return pl.concat([part.select("business_date", "path") for part in told])
+
+
+def _taken_out(con: duckdb.DuckDBPyConnection, table: str, events: pl.DataFrame) -> pl.DataFrame:
+    """Delete the rows that hang on some events, and return what they said: position, code, field, value, message."""
+    if events.is_empty():
+        return pl.DataFrame(schema=_FINDING)
+    return query(
+        con,
+        f"DELETE FROM {table} AS t USING those WHERE t.business_date = those.business_date AND t.path = those.path "
+        f"AND t.line = those.line RETURNING {', '.join('t.' + name for name in _FINDING)}",
+        those=events.select(_POSITION),
+    )
 
 
 def _write_changes(con: duckdb.DuckDBPyConnection, decision: Decision, events: pl.DataFrame) -> None:

@@ -9,14 +9,15 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from io import BufferedReader, RawIOBase
 from pathlib import Path
 from typing import BinaryIO
 
 import polars as pl
 
 from pipelines.archive import Archive
+from pipelines.blocks import Readable
 from pipelines.book import Edition
 from pipelines.checking import check
 from pipelines.discovery import Candidate, drop_format, held_by_name
@@ -108,25 +109,33 @@ def read_into_log(
 
     `advance` is called when one is read.
     """
-    waiting = _Waiting(part, rules, chunk_bytes, max_expanded)
-    try:
-        for number, edition in enumerate(editions):
-            edition.hold = edition.records = edition.refused = None
-            try:
-                waiting.read(number, edition, archive)
-            except DropHeldError as held:
-                waiting.forget(number)
-                edition.hold = (held.reason, held.detail)
-            edition.read_under = rules.fingerprint
-            advance()
-        waiting.flush()
-        for number, edition in enumerate(editions):
-            if edition.hold is None:
-                edition.records, edition.refused = waiting.records.get(number, 0), waiting.refused.get(number, 0)
-        part.close(_editions(editions, rules.fingerprint))
-    except BaseException:
-        part.abandon()
-        raise
+    with closing(_Waiting(part, rules, chunk_bytes, max_expanded)) as waiting:
+        try:
+            _read_all(waiting, editions, archive, rules, advance)
+            part.close(_editions(editions, rules.fingerprint))
+        except BaseException:
+            waiting.close()
+            part.abandon()
+            raise
+
+
+def _read_all(
+    waiting: _Waiting, editions: Sequence[Edition], archive: Archive, rules: RuleBook, advance: Callable[[], None]
+) -> None:
+    for number, edition in enumerate(editions):
+        edition.hold = edition.records = edition.refused = None
+        try:
+            waiting.read(number, edition, archive)
+        except DropHeldError as held:
+            waiting.forget(number)
+            edition.hold = (held.reason, held.detail)
+        edition.read_under = rules.fingerprint
+        advance()
+    waiting.flush()
+    waiting.settle_down()
+    for number, edition in enumerate(editions):
+        if edition.hold is None:
+            edition.records, edition.refused = waiting.records.get(number, 0), waiting.refused.get(number, 0)
 
 
 def _editions(editions: Sequence[Edition], rule_set: str) -> pl.DataFrame:
@@ -134,30 +143,28 @@ def _editions(editions: Sequence[Edition], rule_set: str) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=EDITIONS, orient="row")
 
 
-class _Measured(RawIOBase):
-    """A stream that knows what went through it: how many bytes, their SHA-256, how many lines."""
+class _Measured:
+    """A stream that knows what went through it: how many bytes, how many lines, and their SHA-256 where it is to be found out."""
 
-    def __init__(self, stream: BinaryIO, largest: int) -> None:
-        self._stream, self._largest = stream, largest
+    def __init__(self, stream: BinaryIO, largest: int, sha256: str | None) -> None:
+        self._stream, self._largest, self._sha256 = stream, largest, sha256
         self._digest, self._size, self._feeds, self._last = hashlib.sha256(), 0, 0, b""
 
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # typeshed wants the private WriteableBuffer
-        piece = self._stream.read(len(buffer))
-        self._digest.update(piece)
+    def read(self, size: int, /) -> bytes:
+        """Return the next bytes, none at the end."""
+        piece = self._stream.read(size)
+        if self._sha256 is None:
+            self._digest.update(piece)
         self._size += len(piece)
         self._feeds += piece.count(b"\n")
         self._last = piece[-1:] or self._last
         if self._size > self._largest:
             raise DropHeldError("too_large", f"it expands beyond {self._largest:,} bytes (setting `max_expanded`)")
-        buffer[: len(piece)] = piece
-        return len(piece)
+        return piece
 
     @property
     def sha256(self) -> str:
-        return self._digest.hexdigest()
+        return self._sha256 or self._digest.hexdigest()
 
     @property
     def lines(self) -> int:
@@ -171,6 +178,8 @@ class _Waiting:
         self._part, self._rules, self._chunk_bytes, self._max_expanded = part, rules, chunk_bytes, max_expanded
         self._chunks: list[tuple[int, Chunk]] = []
         self._bytes = 0
+        self._worker = ThreadPoolExecutor(1)
+        self._checking: Future[None] | None = None
         self.records: dict[int, int] = {}
         self.refused: dict[int, int] = {}
 
@@ -182,16 +191,17 @@ class _Waiting:
         format, compression = shape
         largest = sys.maxsize if edition.released else self._max_expanded
         with closing(archive.open_bytes(edition.sha256, compression)) as stream:
-            measured = _Measured(stream, largest)
+            # What is not compressed was hashed when it was archived.
+            measured = _Measured(stream, largest, None if compression else edition.sha256)
             try:
-                self._read(number, BufferedReader(measured, _PIECE), format, as_it_is=edition.released)
+                self._read(number, measured, format, as_it_is=edition.released)
             finally:
                 # Also of a drop that is held: the rest is read for its hash, which tells it from another one.
                 while measured.read(_PIECE):
                     pass
                 edition.content, edition.lines = measured.sha256, measured.lines
 
-    def _read(self, number: int, stream: BufferedReader, format: str, *, as_it_is: bool) -> None:
+    def _read(self, number: int, stream: Readable, format: str, *, as_it_is: bool) -> None:
         for chunk in read_chunks(stream, format, chunk_bytes=self._chunk_bytes, as_it_is=as_it_is):
             frames = [chunk.filler, chunk.unread, *chunk.sheets.values()]
             self._bytes += sum(int(frame["byte_span"].sum()) for frame in frames)
@@ -204,17 +214,30 @@ class _Waiting:
         self._chunks = [(owner, chunk) for owner, chunk in self._chunks if owner != number]
 
     def flush(self) -> None:
-        """Check everything that waits, and write it."""
-        if not self._chunks:
-            return
+        """Have everything that waits checked and written, while the next chunks are read; one such task at a time."""
+        self.settle_down()
+        if self._chunks:
+            self._checking = self._worker.submit(self._check, self._chunks)
+        self._chunks, self._bytes = [], 0
+
+    def settle_down(self) -> None:
+        """Wait until nothing is being checked; raises what went wrong there."""
+        if self._checking is not None:
+            self._checking.result()
+        self._checking = None
+
+    def close(self) -> None:
+        """Let no task run on."""
+        self._worker.shutdown()
+
+    def _check(self, chunks: Sequence[tuple[int, Chunk]]) -> None:
         sheets: dict[str, list[pl.DataFrame]] = {}
         unread = [pl.DataFrame(schema={"drop": pl.UInt32(), **UNREAD})]
-        for number, chunk in self._chunks:
+        for number, chunk in chunks:
             drop = pl.lit(number, dtype=pl.UInt32).alias("drop")
             unread.append(chunk.unread.select(drop, *UNREAD))
             for category, sheet in chunk.sheets.items():
                 sheets.setdefault(category, []).append(sheet.with_columns(drop))
-        self._chunks, self._bytes = [], 0
         checked = check({category: pl.concat(parts) for category, parts in sheets.items()}, pl.concat(unread), self._rules)
         self._part.write(checked)
         for number, records, refused in checked.index.group_by("drop").agg(pl.len(), pl.col("refused").sum()).iter_rows():

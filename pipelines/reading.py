@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import BinaryIO, Protocol
+from typing import Protocol
 
-from pipelines.blocks import BOM, Block, content_length, is_blank, lines_of, whole_lines, without_bom
+from pipelines.blocks import BOM, Block, Readable, content_length, is_blank, lines_of, whole_lines, without_bom
 from pipelines.csvs import Header, Scan, read_header, read_record, scan_line
 from pipelines.jsonl import is_whole, read_line
-from pipelines.plaincsv import csv_lines_under
-from pipelines.plainjson import read_json_lines
-from pipelines.plainsheets import read_plain
+from pipelines.plainlines import read_plain
 from pipelines.problems import DropHeldError
 from pipelines.sheets import MAX_RECORD, Chunk, Findings, Unread
 from pipelines.tiling import lost_bytes, tiled_to
@@ -19,7 +17,7 @@ from pipelines.tiling import lost_bytes, tiled_to
 __all__ = ["Chunk", "read_chunks"]
 
 
-def read_chunks(stream: BinaryIO, format: str, *, chunk_bytes: int, as_it_is: bool = False) -> Iterator[Chunk]:
+def read_chunks(stream: Readable, format: str, *, chunk_bytes: int, as_it_is: bool = False) -> Iterator[Chunk]:
     """Yield what the uncompressed bytes of a drop say, about `chunk_bytes` of them at a time; `format` is `jsonl` or `csv`.
 
     Each chunk's records and filler tile the bytes from where the chunk before ended. What comes out does not depend on
@@ -57,8 +55,8 @@ class _JsonlReader:
         self.as_it_is = as_it_is
 
     def read(self, block: Block, found: Findings) -> Chunk:
-        plain = read_plain(block, read_json_lines)
-        lines = lines_of(block) if plain is None else map(plain.line, plain.left().tolist())
+        plain = read_plain(block)
+        lines = lines_of(block) if plain is None else map(plain.line, plain.left.tolist())
         for line, offset, data in lines:
             self._read_line(line, offset, data, found)
         return found.chunk(plain.sheets() if plain else None)
@@ -131,19 +129,19 @@ class _CsvReader:
 
     def read(self, block: Block, found: Findings) -> Chunk:
         rest = self._finish_pending(block, found)
-        plain = read_plain(rest, csv_lines_under(self.header), doubled_quotes=True) if self.header and rest.data else None
+        plain = read_plain(rest, self.header) if self.header and rest.data else None
         if plain is None:
             for line in lines_of(rest):
                 self._read_line(*line, found)
             return found.chunk()
         swallowed: list[int] = []
         last = -1
-        for row in plain.left().tolist():
+        for row in plain.left.tolist():
             if row <= last:
                 continue
             self._read_line(*plain.line(row), found)
             last = row
-            while self.pending and last + 1 < len(plain.lines.starts):
+            while self.pending and last + 1 < len(plain.starts):
                 last += 1
                 self._read_line(*plain.line(last), found)
                 swallowed.append(rest.line + last)

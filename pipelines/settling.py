@@ -19,7 +19,6 @@ import polars as pl
 
 from pipelines.contested import decide_one_by_one
 from pipelines.timeline import BASE, CREATE, DELETE, NEVER, UPDATE, Bools, Ints, Timeline
-from validation.entities import ENTITIES
 from validation.fields import Entity
 from validation.findings import as_text, describe, fill, find
 from validation.rules import BEFORE, EVENT, PARENT, Rule
@@ -87,10 +86,14 @@ def settle(entity: Entity, rules: Sequence[Rule], before: pl.DataFrame, events: 
 def nothing_settled(entity: Entity) -> Settled:
     """Return what settling no event of no record gives."""
     fields: dict[str, pl.DataType] = {name: entity.field(name).type.dtype for name in entity.names}
-    records = pl.DataFrame(schema={**fields, **SPAN, "created_pos": pl.Int64(), "deleted_pos": pl.Int64()})
-    events = pl.DataFrame(schema={"pos": pl.Int64(), "date": pl.Date(), "step": pl.String(), "sent": pl.UInt64(), **fields})
-    parents = pl.DataFrame(schema=lives_schema(ENTITIES[entity.parent])) if entity.parent else pl.DataFrame()
-    return settle(entity, (), records, events, parents)
+    return Settled(
+        verdicts=pl.DataFrame(schema={"pos": pl.Int64(), "applied": pl.Boolean(), "parent_id": pl.String()}),
+        reasons=pl.DataFrame(schema=REASONS),
+        warnings=pl.DataFrame(schema=REASONS),
+        changes=pl.DataFrame(schema=CHANGES),
+        versions=pl.DataFrame(schema={**fields, **SPAN, "valid_from": pl.Date(), "valid_to": pl.Date()}),
+        lives=pl.DataFrame(schema=lives_schema(entity)),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,7 @@ class Unread:
 def sheet_schema(category: str) -> dict[str, pl.DataType]:
     """Return the columns of a category's sheet."""
     spellings = {name: pl.String() for name in ENTITIES[category].spellings}
-    return {**PLACE, **spellings, "sent": pl.UInt64(), "wrong": pl.UInt64(), "unknown": UNKNOWN}
+    return {**PLACE, **spellings, "sent": pl.UInt64(), "wrong": pl.UInt64(), "odd": pl.Boolean(), "unknown": UNKNOWN}
 
 
 @cache
@@ -79,6 +79,7 @@ def sheet_of(category: str, rows: Iterable[tuple[Place, Event]]) -> pl.DataFrame
                 *(event.texts.get(name) for name in names),
                 sum(bits[name] for name in event.texts),
                 sum(bits[name] for name in event.wrong),
+                True,
                 [{"name": name, "value": value} for name, value in event.unknown] or None,
             )
             for place, event in rows
@@ -115,11 +116,16 @@ class Findings:
         """Return everything in the order of the lines; `plain` are sheets that were read in whole columns."""
         for category in list(self._events):
             self._shelve(category)
-        for category, sheet in (plain or {}).items():
-            self._sheets.setdefault(category, []).append(sheet)
+        exact, plain = self._sheets, plain or {}
         unread = [(*place, found.code, found.category, found.value) for place, found in self.unread]
         return Chunk(
-            sheets={name: pl.concat(self._sheets[name]).sort("line") for name in ENTITIES if name in self._sheets},
+            sheets={
+                name: pl.concat([plain[name], *exact[name]] if name in plain else exact[name]).sort("line")
+                if name in exact
+                else plain[name]
+                for name in ENTITIES
+                if name in exact or name in plain
+            },
             unread=pl.DataFrame(unread, schema=UNREAD, orient="row").sort("line"),
             filler=pl.DataFrame(self.filler, schema=FILLER, orient="row").sort("byte_offset"),
         )

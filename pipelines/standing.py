@@ -15,13 +15,22 @@ from validation.fields import Entity
 _EARLIER = pl.lit(-1, dtype=pl.Int64)
 """Position of what happened before the first date that is decided again."""
 
+VERDICTS = {
+    "business_date": pl.Date(),
+    "path": pl.String(),
+    "line": pl.Int64(),
+    "id": pl.String(),
+    "step": pl.String(),
+    "was": pl.String(),
+    "was_client": pl.String(),
+}
+"""Events as the warehouse has them: `was` is the verdict, `was_client` the client."""
+
 
 def no_records(entity: Entity) -> pl.DataFrame:
     """Return no record, in the columns of `records_before`."""
     fields: dict[str, pl.DataType] = {name: entity.field(name).type.dtype for name in entity.names}
-    return pl.DataFrame(
-        schema={**fields, **SPAN, "valid_from": pl.Date(), "created_pos": pl.Int64(), "deleted_pos": pl.Int64()}
-    )
+    return pl.DataFrame(schema={**fields, **SPAN, "valid_from": pl.Date(), "created_pos": pl.Int64(), "deleted_pos": pl.Int64()})
 
 
 def records_before(con: duckdb.DuckDBPyConnection, entity: Entity, ids: pl.DataFrame, since: date) -> pl.DataFrame:
@@ -45,6 +54,8 @@ def records_before(con: duckdb.DuckDBPyConnection, entity: Entity, ids: pl.DataF
 
 def records_named(con: duckdb.DuckDBPyConnection, drops: pl.DataFrame) -> pl.DataFrame:
     """Return category, entity_id of every record that the events of those drops (business_date, path) name."""
+    if drops.is_empty():
+        return pl.DataFrame(schema={"category": pl.String(), "entity_id": pl.String()})
     return query(
         con,
         "SELECT DISTINCT category, entity_id FROM events AS e SEMI JOIN those "
@@ -53,10 +64,30 @@ def records_named(con: duckdb.DuckDBPyConnection, drops: pl.DataFrame) -> pl.Dat
     )
 
 
-def lives(con: duckdb.DuckDBPyConnection, entity: Entity, ids: pl.DataFrame, since: date, ranks: pl.DataFrame) -> pl.DataFrame:
+def verdicts_on(con: duckdb.DuckDBPyConnection, entity: Entity, ids: pl.DataFrame, since: date) -> pl.DataFrame:
+    """Return the events from `since` on that name those ids, columns `VERDICTS`."""
+    return query(
+        con,
+        "SELECT e.business_date, e.path, e.line, e.entity_id AS id, e.step, e.verdict AS was, e.client_id AS was_client "
+        "FROM events AS e SEMI JOIN ids ON ids.id = e.entity_id WHERE e.category = $category AND e.business_date >= $since",
+        {"category": entity.category, "since": since},
+        ids=ids,
+    )
+
+
+def lives(
+    con: duckdb.DuckDBPyConnection,
+    entity: Entity,
+    ids: pl.DataFrame,
+    since: date,
+    ranks: pl.DataFrame,
+    *,
+    verdicts: pl.DataFrame | None = None,
+) -> pl.DataFrame:
     """Return the lives (columns `lives_schema`) of those ids as the warehouse has them.
 
-    `ranks`: business_date, path, rank of the drops from `since` on; what happened earlier is at position -1.
+    `ranks`: business_date, path, rank of the drops from `since` on; what happened earlier is at position -1. `verdicts`: what
+    `verdicts_on` gives for the ids, when that is known already.
     """
     schema = lives_schema(entity)
     if ids.is_empty():
@@ -67,16 +98,15 @@ def lives(con: duckdb.DuckDBPyConnection, entity: Entity, ids: pl.DataFrame, sin
         f"SELECT t.{entity.id} AS id, t.deleted_on{shown} FROM {entity.table} AS t SEMI JOIN ids ON ids.id = t.{entity.id}",
         ids=ids,
     )
-    moments = query(
-        con,
-        "SELECT e.entity_id AS id, e.step, e.business_date, e.path, e.line FROM events AS e "
-        "SEMI JOIN ids ON ids.id = e.entity_id "
-        "WHERE e.category = $category AND e.business_date >= $since AND e.verdict = 'applied' AND e.step IN ('create', 'delete')",
-        {"category": entity.category, "since": since},
-        ids=ids,
-    )
+    if found.is_empty():
+        return pl.DataFrame(schema=schema)
+    events = verdicts_on(con, entity, found.select("id"), since) if verdicts is None else verdicts
     # A drop that is no longer living has no rank: what it made is at no position that a living one has.
-    placed = moments.join(ranks, on=["business_date", "path"], how="left").select("id", "step", at=position().fill_null(-2))
+    placed = (
+        events.filter((pl.col("was") == "applied") & pl.col("step").is_in(["create", "delete"]))
+        .join(ranks, on=["business_date", "path"], how="left")
+        .select("id", "step", at=position().fill_null(-2))
+    )
     made = placed.filter(pl.col("step") == "create").select("id", made="at")
     ended = placed.filter(pl.col("step") == "delete").select("id", ended="at")
     return (

@@ -37,7 +37,21 @@ NAMES = [
     "disbursement_identity",
 ]
 TAME: dict[str, list[Any]] = {
-    "strings": ["create", "C1", "", "a, b: {c}", "é\U0001f600", "loan", "true", "12", "x" * 13, "\x7f", "NULL"],
+    "strings": [
+        "create",
+        "C1",
+        "",
+        "a, b: {c}",
+        "é\U0001f600",
+        "loan",
+        "true",
+        "12",
+        "x" * 13,
+        "\x7f",
+        "NULL",
+        ' "b\\c"/\t\u2028',
+        "\u0085é",
+    ],
     "scalars": ["0", "-1", "1500.00", "1e5", "12345678901234567890.10", "true", "false", "null"],
     "spacing": [(", ", ": "), (",", ":")],
     "more": [""],
@@ -66,7 +80,7 @@ def json_line(draw: st.DrawFn) -> str:
             return members(draw(st.lists(st.sampled_from(["a", "b", "a b"]), max_size=2)), depth + 1)
         if kind < 5:
             text = draw(st.sampled_from(manner["strings"]))
-            return json.dumps(text, ensure_ascii=text == "\ud800")
+            return json.dumps(text, ensure_ascii=text == "\ud800" or draw(st.booleans()))
         return str(draw(st.sampled_from(manner["scalars"])))
 
     category = draw(st.sampled_from([*ENTITIES, *ENTITIES, "disbursement", "cards"]))
@@ -179,15 +193,15 @@ def test_ordinary_lines_never_reach_the_exact_reader(monkeypatch: pytest.MonkeyP
     data = {
         "step": "create",
         "client_id": "C1",
-        "name": "Zoë, of Łódź",
+        "name": 'Zoë, of "Łódź"',
         "is_company": False,
         "info": {"a": "b c", "n": 1.5},
         "dob": None,
-        "branch": "north",
+        "branch": ["north", {"of": 1}],
     }
     text = "".join(
-        json.dumps({"category": "client", "data": data}, ensure_ascii=False, separators=separators) + "\n"
-        for separators in ((", ", ": "), (",", ":"))
+        json.dumps({"category": "client", "data": data}, ensure_ascii=plain, separators=separators) + "\n"
+        for separators, plain in (((", ", ": "), False), ((",", ":"), True))
     )
     text += '{"category": "disbursement", "data": {"kind": "loan", "disbursement_amount": 1500.00, "interest_rate": 1.25e-1}}\r\n'
     assert [event["line"] for event in read(text.encode(), "jsonl").events()] == [1, 2, 3]

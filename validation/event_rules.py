@@ -1,7 +1,8 @@
 """The rules that look at an event alone, made for every field from its declaration. Pure.
 
 They stand over a frame of events as sent: `step`, each field as the text sent (null when absent or null), `typed.<field>` where a
-field is no text, and the masks `sent`, `wrong`, `conflict`, whose bit 0 is `step` and bit i the entity's i-th field.
+field is no text, the masks `sent`, `wrong`, `conflict`, whose bit 0 is `step` and bit i the entity's i-th field, and `odd`: false
+only where no text is empty or longer than 128 bytes, has white space at either end or a control character.
 Source of every rule: the contract's section 3, "Event rules".
 """
 
@@ -27,6 +28,7 @@ _ZERO = pl.lit(0, dtype=pl.UInt64)
 _BLANK = r"^\p{White_Space}*$"
 _CONTROL = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]"
 _EDGE_SPACE = r"^\p{White_Space}|\p{White_Space}$"
+_ODD = pl.col("odd")
 UNKNOWN = pl.List(pl.Struct({"name": pl.String, "value": pl.String}))
 """Type of the column that holds the fields a category does not know."""
 _IS_DELETE = (pl.col(STEP.name) == "delete").fill_null(False)
@@ -104,7 +106,8 @@ def _field_rules(entity: Entity, field: Field, bit: int) -> Iterable[Rule]:
         yield standing_alone(_blank_value(field), text.str.contains(_BLANK).fill_null(False))
         yield standing_alone(_invalid_characters(field), text.str.contains(_CONTROL).fill_null(False))
     for rule in _form_rules(entity, field):
-        yield _with(rule, judged & rule.broken.fill_null(False) & ~any_of(alone))
+        suspect = rule.broken if rule.suspect is None else rule.suspect
+        yield replace(rule, broken=judged & rule.broken.fill_null(False) & ~any_of(alone), suspect=suspect)
 
 
 def _with(rule: Rule, broken: pl.Expr) -> Rule:
@@ -150,6 +153,7 @@ def _blank_value(field: Field) -> Rule:
         "empty or only white space",
         f'{{"{field.name}": " "}}',
         f'{field.name} is blank ("{{value}}"); wanted {_article(field)} with something in it, or no field',
+        suspect=_ODD,
     )
 
 
@@ -161,6 +165,7 @@ def _invalid_characters(field: Field) -> Rule:
         "holds a control character other than tab, CR, LF",
         f'{{"{field.name}": "a\\u0000b"}}',
         f"{field.name} holds a control character; wanted text with none but tab, CR and LF",
+        suspect=_ODD,
     )
 
 
@@ -175,6 +180,7 @@ def _form_rules(entity: Entity, field: Field) -> Iterable[Rule]:
             f"white space at either end, or over {LONGEST_ID} characters",
             f'{{"{name}": " X1"}}',
             f'{name} "{{value}}" has white space at an end or over {LONGEST_ID} characters; wanted it without',
+            suspect=_ODD,
         )
     if field.choices:
         wanted = ", ".join(field.choices)
@@ -238,6 +244,10 @@ def _currency_rule() -> Rule:
     )
 
 
+_HAS_FORM = pl.col("phone").str.contains(phones.FORM)
+_IS_PLAUSIBLE = pl.col("phone").map_batches(phones.is_plausible, return_dtype=pl.Boolean())
+_TWO_COMMAS = pl.col("address").str.contains(",[^,]*,")
+
 _FORMS: dict[str, tuple[Rule, ...]] = {
     "currency": (_currency_rule(),),
     "email": (
@@ -255,7 +265,7 @@ _FORMS: dict[str, tuple[Rule, ...]] = {
         Rule(
             "invalid_phone",
             "phone",
-            ~pl.col("phone").str.contains(phones.FORM),
+            ~_HAS_FORM,
             "not +, a digit 1-9, then 6 to 14 digits",
             '{"phone": "0712 345 678"}',
             'phone "{value}" is not in E.164 form; wanted +, the country code and the number, such as +254712345678',
@@ -263,13 +273,12 @@ _FORMS: dict[str, tuple[Rule, ...]] = {
         Rule(
             "implausible_phone",
             "phone",
-            ~pl.when(pl.col("phone").str.contains(phones.FORM))
-            .then(pl.col("phone"))
-            .map_batches(phones.is_plausible, return_dtype=pl.Boolean()),
+            _HAS_FORM & ~_IS_PLAUSIBLE,
             "libphonenumber calls it not a valid number",
             '{"phone": "+1234567890"}',
             "phone {value} has the right form, but no such number exists by libphonenumber; kept as it is",
             severity="warning",
+            suspect=~_IS_PLAUSIBLE,
         ),
     ),
     "country": (
@@ -287,11 +296,12 @@ _FORMS: dict[str, tuple[Rule, ...]] = {
         Rule(
             "incomplete_address",
             "address",
-            ~pl.col("address").str.contains(r"\p{Nd}") | (pl.col("address").str.count_matches(",", literal=True) < 2),
+            ~pl.col("address").str.contains(r"\p{Nd}") | ~_TWO_COMMAS,
             "no digit, or fewer than two commas",
             '{"address": "Main Street, Nairobi"}',
             'address "{value}" looks incomplete; wanted a number, and street, town, country with commas between; kept as it is',
             severity="warning",
+            suspect=~pl.col("address").str.contains("[0-9]") | ~_TWO_COMMAS,
         ),
     ),
 }

@@ -1,6 +1,6 @@
 """Run a schema over a whole frame and say which rows break which rules, with the words for a person. Pure.
 
-One pass over all rules clears the rows that break none; Pandera names the rules that the others break.
+One pass over what makes a row suspect clears nearly all rows; Pandera names the rules that the others break.
 """
 
 from __future__ import annotations
@@ -24,15 +24,19 @@ def find(name: str, rules: Sequence[Rule], frame: pl.DataFrame) -> pl.DataFrame:
 
     `frame` has every column the rules read; `name` is the schema's, for its errors.
     """
-    verdicts = frame.select(rule.broken.fill_null(False).alias(str(place)) for place, rule in enumerate(rules))
-    if verdicts.is_empty():
+    suspected = {id(expression): expression for expression in (_suspect(rule) for rule in rules)}
+    if frame.is_empty() or not suspected:
         return pl.DataFrame(schema=FOUND)
-    broken = verdicts.max().row(0)
-    fired = [rule for rule, any_row in zip(rules, broken, strict=True) if any_row]
+    # Lazily: what several rules ask of a column is then worked out once, and columns are worked out side by side.
+    asked = (expression.fill_null(False).alias(str(place)) for place, expression in enumerate(suspected.values()))
+    rows = frame.lazy().select(asked).collect().select(pl.any_horizontal(pl.all()).arg_true()).to_series().cast(pl.UInt32)
+    frame = frame[rows]
+    verdicts = frame.select(rule.broken.fill_null(False).alias(str(place)) for place, rule in enumerate(rules))
+    fired = [rule for place, rule in enumerate(rules) if verdicts[str(place)].any()]
     if not fired:
         return pl.DataFrame(schema=FOUND)
-    rows = verdicts.select(pl.any_horizontal(pl.all()).arg_true()).to_series().cast(pl.UInt32)
-    suspects = frame[rows]
+    broken = verdicts.select(pl.any_horizontal(pl.all()).arg_true()).to_series()
+    rows, suspects = rows[broken], frame[broken]
     named = schema(name, {rule.field: suspects.schema[rule.field] for rule in fired}, fired)
     try:
         named.validate(suspects, lazy=True)
@@ -44,6 +48,10 @@ def find(name: str, rules: Sequence[Rule], frame: pl.DataFrame) -> pl.DataFrame:
         rows.gather(cases["index"].cast(pl.UInt32)).alias("row"), pl.col("check").alias("code"), pl.col("column").alias("field")
     )
     return found
+
+
+def _suspect(rule: Rule) -> pl.Expr:
+    return rule.broken if rule.suspect is None else rule.suspect
 
 
 def describe(found: pl.DataFrame, rules: Sequence[Rule], frame: pl.DataFrame) -> pl.DataFrame:

@@ -52,6 +52,8 @@ class Rule:
     """A record rule that looks at creates too."""
     waits_for_parent: bool = False
     """A record rule that a create meets only after its lifecycle rules."""
+    suspect: pl.Expr | None = None
+    """A cheaper expression, true at least wherever `broken` is; where it is false nothing more is asked. None: `broken`."""
     suggest: Callable[[str], str] | None = None
     """What was probably meant, from the value; asked once a distinct value and put for `{suggestion}`."""
 
