@@ -38,6 +38,8 @@ def find_causes(con: duckdb.DuckDBPyConnection, since: date, ranks: pl.DataFrame
     caused = []
     for category in ENTITIES:
         mine = unknown.filter(pl.col("code") == f"{category}_unknown").drop(_CAUSE)
+        if mine.is_empty():
+            continue
         found = mine.sort("pos").join_asof(
             creates[category].sort("pos"),
             on="pos",

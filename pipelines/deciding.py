@@ -6,6 +6,7 @@ Touched are the records of the events that came or went, then, stage by stage, t
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
 
@@ -88,6 +89,8 @@ class _Deciding:
         self.gone = standing.records_named(con, living.gone)
         self.stages: dict[str, Stage] = {}
         self.stood: list[pl.DataFrame] = []
+        self.named: list[pl.DataFrame] = []
+        """The records of earlier drops, in the columns of the log's index, that name a touched id."""
         self.changed: dict[str, pl.DataFrame] = {}
         """Category -> ids of the records whose life, or what a child asks of it, changed."""
 
@@ -122,19 +125,30 @@ class _Deciding:
             self.stages[entity.category] = Stage(entity, touched, standing.no_records(entity), nothing_settled(entity))
             self.changed[entity.category] = touched
             return
-        events = self.added.every(entity.category).collect()
-        if self.has_old:
-            events = pl.concat([events, self.old.having(entity.category, entity.id, touched["id"])])
-        before = standing.records_before(self.con, entity, touched, self.since)
-        sound = events.select("pos", "step", "sent", *entity.names, date="business_date")
+        with ThreadPoolExecutor(1) as pool:
+            # The log is read while the warehouse is asked.
+            reading = pool.submit(self._logged, entity, touched)
+            before = standing.records_before(self.con, entity, touched, self.since)
+            was = None
+            if self.has_old:
+                verdicts = standing.verdicts_on(self.con, entity, touched, self.since)
+                self.stood.append(verdicts)
+                was = standing.lives(self.con, entity, touched, self.since, self.ranks, verdicts=verdicts)
+            sound = reading.result()
         parents = self._parents(entity, before, sound)
         settled = settle(entity, self.rules.record_rules[entity.category], before, sound, parents)
         self.stages[entity.category] = Stage(entity, touched, before, settled)
-        if self.has_old:
-            verdicts = standing.verdicts_on(self.con, entity, touched, self.since)
-            self.stood.append(verdicts)
-            was = standing.lives(self.con, entity, touched, self.since, self.ranks, verdicts=verdicts)
+        if was is not None:
             self.changed[entity.category] = _different(was, settled.lives)
+
+    def _logged(self, entity: Entity, touched: pl.DataFrame) -> pl.DataFrame:
+        """Return the sound events of the touched records, as `settle` takes them; keep what else the log says of them."""
+        events = self.added.every(entity.category).collect()
+        if self.has_old:
+            events = pl.concat([events, self.old.having(entity.category, entity.id, touched["id"])])
+            named = self.old.having("index", "entity_id", touched["id"])
+            self.named.append(named.filter(pl.col("category") == entity.category))
+        return events.select("pos", "step", "sent", *entity.names, date="business_date")
 
     def _touched(self, entity: Entity) -> pl.DataFrame:
         """Return the ids of the records to decide again."""
@@ -180,10 +194,7 @@ class _Deciding:
         ]
         index = [self.added_index.select(columns).with_columns(added=pl.lit(True))]
         if self.has_old:
-            touched = pl.concat(stage.touched.with_columns(category=pl.lit(category)) for category, stage in self.stages.items())
-            touched = touched.rename({"id": "entity_id"})
-            named = self.old.having("index", "entity_id", touched["entity_id"]).select(columns)
-            of_record = named.join(touched, on=["category", "entity_id"], how="semi")
+            of_record = pl.concat([self.added_index.clear(), *self.named]).select(columns)
             of_loan = of_record.clear()
             if not self.changed["loan"].is_empty():
                 hanging = self.old.having("index", "parent_id", self.changed["loan"]["id"])
