@@ -14,7 +14,7 @@ import duckdb
 import polars as pl
 
 from pipelines import standing
-from pipelines.eventlog import CHOSEN, EventLog
+from pipelines.eventlog import CHOSEN, EventLog, index_of
 from pipelines.settling import Settled, nothing_settled, settle
 from validation.entities import ENTITIES
 from validation.fields import Entity
@@ -84,7 +84,7 @@ class _Deciding:
         self.ranks = recent.select("business_date", "path", "rank")
         self.added = log.read(recent.filter("added").select(*CHOSEN), living.fixes)
         self.old = log.read(recent.filter(~pl.col("added")).select(*CHOSEN), living.fixes)
-        self.added_index = self.added.every("index").collect()
+        self.added_index = self.added.index().collect()
         self.has_old = not recent.filter(~pl.col("added")).is_empty()
         self.gone = standing.records_named(con, living.gone)
         self.stages: dict[str, Stage] = {}
@@ -146,8 +146,7 @@ class _Deciding:
         events = self.added.every(entity.category).collect()
         if self.has_old:
             events = pl.concat([events, self.old.having(entity.category, entity.id, touched["id"])])
-            named = self.old.having("index", "entity_id", touched["id"])
-            self.named.append(named.filter(pl.col("category") == entity.category))
+            self.named.append(self.old.having(index_of(entity.category), "entity_id", touched["id"]))
         return events.select("pos", "step", "sent", *entity.names, date="business_date")
 
     def _touched(self, entity: Entity) -> pl.DataFrame:
@@ -158,8 +157,8 @@ class _Deciding:
             self.gone.filter(mine).select(id="entity_id"),
         ]
         if entity.parent is not None and self.has_old and not self.changed[entity.parent].is_empty():
-            hanging = self.old.having("index", "parent_id", self.changed[entity.parent]["id"])
-            ids.append(hanging.filter(mine).select(id="entity_id"))
+            hanging = self.old.having(index_of(entity.category), "parent_id", self.changed[entity.parent]["id"])
+            ids.append(hanging.select(id="entity_id"))
         return pl.concat(ids).drop_nulls().unique()
 
     def _parents(self, entity: Entity, before: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
@@ -197,8 +196,7 @@ class _Deciding:
             of_record = pl.concat([self.added_index.clear(), *self.named]).select(columns)
             of_loan = of_record.clear()
             if not self.changed["loan"].is_empty():
-                hanging = self.old.having("index", "parent_id", self.changed["loan"]["id"])
-                of_loan = hanging.filter(pl.col("category") == "payment").select(columns)
+                of_loan = self.old.having(index_of("payment"), "parent_id", self.changed["loan"]["id"]).select(columns)
             again = pl.concat([of_record, of_loan]).unique("pos")
             index.append(again.select(columns).with_columns(added=pl.lit(False)))
         verdicts = pl.concat(

@@ -85,15 +85,17 @@ def recount(con: duckdb.DuckDBPyConnection, drops: pl.DataFrame, moment: Moment)
             UPDATE drops AS d
             SET records = c.records, applied = c.applied, rejected = c.records - c.applied, warned = c.warned, decided_at = $at
             FROM (
-                SELECT t.business_date, t.path,
-                    count(e.line) AS records,
-                    count(e.line) FILTER (e.verdict = 'applied') AS applied,
-                    count(w.line) AS warned
+                SELECT t.business_date, t.path, coalesce(e.records, 0) AS records, coalesce(e.applied, 0) AS applied,
+                    coalesce(w.warned, 0) AS warned
                 FROM those AS t
-                LEFT JOIN events AS e ON e.business_date = t.business_date AND e.path = t.path
-                LEFT JOIN (SELECT DISTINCT business_date, path, line FROM warnings) AS w
-                    ON w.business_date = e.business_date AND w.path = e.path AND w.line = e.line
-                GROUP BY t.business_date, t.path
+                LEFT JOIN (
+                    SELECT business_date, path, count(*) AS records, count(*) FILTER (verdict = 'applied') AS applied
+                    FROM events WHERE path IN (SELECT path FROM those) GROUP BY ALL
+                ) AS e ON e.business_date = t.business_date AND e.path = t.path
+                LEFT JOIN (
+                    SELECT business_date, path, count(DISTINCT line) AS warned
+                    FROM warnings WHERE path IN (SELECT path FROM those) GROUP BY ALL
+                ) AS w ON w.business_date = t.business_date AND w.path = t.path
             ) AS c
             WHERE d.business_date = c.business_date AND d.path = c.path AND d.status = 'applied'
             """,

@@ -60,8 +60,14 @@ def event_schema(entity: Entity) -> dict[str, pl.DataType]:
     return {"drop": pl.UInt32(), "line": pl.Int64(), STEP.name: pl.String(), "sent": pl.UInt64(), **values}
 
 
+def index_of(category: object) -> str:
+    """Return the kind of the log's rows about all records of a category; `None`: of those whose category could not be read."""
+    return f"index.{category or 'unread'}"
+
+
+_INDEXES = [index_of(category) for category in (None, *ENTITIES)]
 _SCHEMAS = {
-    "index": INDEX,
+    **dict.fromkeys(_INDEXES, INDEX),
     "reasons": REASONS,
     "warnings": REASONS,
     **{category: event_schema(entity) for category, entity in ENTITIES.items()},
@@ -80,7 +86,9 @@ class PartWriter:
 
     def write(self, checked: Checked) -> None:
         """Add what checking gave for some events."""
-        frames = {"index": checked.index, "reasons": checked.reasons, "warnings": checked.warnings, **checked.events}
+        frames = {"reasons": checked.reasons, "warnings": checked.warnings, **checked.events}
+        for (category,), index in checked.index.partition_by("category", as_dict=True).items():
+            frames[index_of(category)] = index
         for kind, frame in frames.items():
             if not frame.is_empty():
                 file = self._writing / f"{kind}-{self._number:06}.parquet"
@@ -109,8 +117,8 @@ class PartWriter:
 class Logged:
     """What the log has of chosen editions; every row with `rank`, `pos`, `business_date`.
 
-    Kinds are `index`, `reasons`, `warnings` and the categories, whose rows are the sound events. `index` also has `file`: the
-    resubmitted file a record comes from, null for one that comes from its drop.
+    Kinds are `reasons`, `warnings`, the categories, whose rows are the sound events, and for each an index of all its records, with
+    `file`: the resubmitted file a record comes from, null for one that comes from its drop.
     """
 
     def __init__(self, folder: Path, chosen: pl.DataFrame, fixes: pl.DataFrame) -> None:
@@ -125,6 +133,10 @@ class Logged:
         for (part,), lines in self._fixes.group_by("part", maintain_order=True):
             frames += [self._in_stead(kind, rows, lines.lazy()) for rows in self._scan(kind, [str(part)])]
         return pl.concat(frames).with_columns(pos=position())
+
+    def index(self) -> pl.LazyFrame:
+        """Return what the log has of every record, of whatever category."""
+        return pl.concat([self.every(kind) for kind in _INDEXES])
 
     def having(self, kind: str, column: str, values: pl.Series) -> pl.DataFrame:
         """Return the rows of a kind that have one of the values in a column.

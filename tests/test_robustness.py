@@ -56,7 +56,7 @@ def test_a_damaged_note_of_reports_has_all_of_them_written(home: Home) -> None:
     assert summary.exists()
 
 
-@pytest.mark.parametrize("kind", ["editions", "index", "client"])
+@pytest.mark.parametrize("kind", ["editions", "index.client", "client"])
 def test_a_damaged_part_of_the_log_is_read_again_from_the_archive(home: Home, kind: str) -> None:
     night(home, {"2026-11-16.jsonl": CLIENT, "2026-11-17.jsonl": LOAN})
     before = tables(home)

@@ -42,6 +42,8 @@ def find(name: str, rules: Sequence[Rule], frame: pl.DataFrame) -> pl.DataFrame:
         named.validate(suspects, lazy=True)
     except pa.errors.SchemaErrors as errors:
         cases = errors.failure_cases
+        if cases["index"].null_count():
+            raise RuntimeError(f"{name}: a rule could not be worked out; nothing was decided") from errors
     else:
         raise RuntimeError(f"{name}: a rule fired that Pandera does not find: {[rule.code for rule in fired]}")
     found: pl.DataFrame = cases.select(
