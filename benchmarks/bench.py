@@ -30,6 +30,7 @@ QUICK = 0.002
 ROOM = 6
 """A home takes less than so many times the bytes of its drops; all drops lie there at once, but one home is full at a time."""
 _BYTES_AN_EVENT = 250
+_QUIET = 1.0
 _LIBRARIES = ("duckdb", "polars", "pandera", "pyarrow", "numpy", "orjson", "pydantic", "email-validator")
 
 
@@ -79,6 +80,8 @@ def measure_all(folder: Path, names: Sequence[str], *, rounds: int, scale: float
     places = {name: Place(folder / name) for name in names}
     mixes = {name: _made(name, place, scale) for name, place in places.items()}
     load = os.getloadavg()[0]
+    if load > _QUIET:
+        _say(f"the machine is at work (load {load:.1f}): the figures will be noise")
     late = []
     for number in range(rounds):
         for name, place in places.items():
