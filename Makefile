@@ -4,14 +4,24 @@
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+BENCH := .venv-bench
 
-.PHONY: run test lock
+.PHONY: run test lock bench bench-huge bench-lock
 
 run: $(READY)
 	@$(BIN)/nightdrop run --prefect; code=$$?; [ $$code -eq 0 ] || [ $$code -eq 3 ] || exit $$code
 
 test: $(READY)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/pytest -q -n 2
+
+# About half an hour; the machine must have nothing else to do. Options: make bench BENCH_OPTIONS="--rounds 3".
+bench: $(READY) $(BENCH)/.ready
+	@$(BIN)/python -m benchmarks.bench --keep benchmarks/results $(BENCH_OPTIONS)
+	@$(BIN)/python -m benchmarks.page
+
+# One file of 20,000,000 events beside the one of 1,000,000: some 35 GB of disk.
+bench-huge:
+	@$(MAKE) --no-print-directory bench BENCH_OPTIONS="--mixes clients-4 huge --rounds 2 --without-dlt $(BENCH_OPTIONS)"
 
 lock: $(READY)
 	$(BIN)/python -m pip install --quiet uv
@@ -24,3 +34,13 @@ $(READY): requirements.lock pyproject.toml
 	@$(BIN)/python -m pip check >/dev/null
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $(READY)
+
+bench-lock: $(READY)
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile benchmarks/requirements.in -c requirements.lock --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --quiet -o benchmarks/requirements.lock
+
+$(BENCH)/.ready: benchmarks/requirements.lock
+	@echo "nightdrop: setting up $(BENCH) (once)"
+	@python3.11 -m venv $(BENCH) 2>/dev/null || python3 -m venv $(BENCH)
+	@$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r benchmarks/requirements.lock
+	@touch $(BENCH)/.ready

@@ -1,6 +1,6 @@
 """What a late drop costs: 1,000 events for the first date, after 1,000,000 events of ten days.
 
-    python benchmarks/late_drop.py [--events N] [--late N] [--days N]
+    python benchmarks/late_drop.py [--events N] [--late N] [--days N] [--json]
 
 Prints seconds and their share of the first run's, settling and loading (in-process) and the whole run.
 """
@@ -13,6 +13,7 @@ import sys
 import tempfile
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 from pipelines.home import Home, Settings
 from pipelines.night import run_night
@@ -39,27 +40,41 @@ def decided(night: Night) -> float:
     return night.steps["settle"] + night.steps["load"]
 
 
+def measure(events: int, late: int, days: int) -> dict[str, Any]:
+    """Return the seconds of both runs, whole and of settling and loading alone, and the steps of the late one."""
+    with tempfile.TemporaryDirectory() as folder:
+        home = Home(Path(folder))
+        home.inbox.mkdir(parents=True)
+        make_sample(home.inbox, events=events, seed=1, days=days, first_day=FIRST_DAY)
+        first = run_night(home, Settings())
+        late_events(home.inbox, late)
+        second = run_night(home, Settings())
+    figures = {}
+    for name, night in {"first": first, "late": second}.items():
+        figures[name] = {"events": night.events, "seconds": night.seconds, "decided_seconds": decided(night)}
+    return figures | {"steps": second.steps}
+
+
 def main() -> None:
     """Measure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--late", type=int, default=1_000)
     parser.add_argument("--days", type=int, default=10)
+    parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        home = Home(Path(folder))
-        home.inbox.mkdir(parents=True)
-        make_sample(home.inbox, events=asked.events, seed=1, days=asked.days, first_day=FIRST_DAY)
-        first = run_night(home, Settings())
-        late_events(home.inbox, asked.late)
-        late = run_night(home, Settings())
-        sys.stdout.write(
-            f"first run: {first.events:,} events in {first.seconds:.2f} s, settling and loading {decided(first):.2f} s\n"
-            f"late drop: {late.events:,} events decided in {late.seconds:.2f} s, settling and loading {decided(late):.2f} s\n"
-            f"share: whole run {late.seconds / first.seconds:.1%} (wanted 30 %), "
-            f"settling and loading {decided(late) / decided(first):.1%} (wanted 5 %)\n"
-            f"steps of the late run: { ({name: round(seconds, 3) for name, seconds in late.steps.items()}) }\n"
-        )
+    figures = measure(asked.events, asked.late, asked.days)
+    first, late = figures["first"], figures["late"]
+    words = (
+        f"first run: {first['events']:,} events in {first['seconds']:.2f} s, "
+        f"settling and loading {first['decided_seconds']:.2f} s\n"
+        f"late drop: {late['events']:,} events decided in {late['seconds']:.2f} s, "
+        f"settling and loading {late['decided_seconds']:.2f} s\n"
+        f"share: whole run {late['seconds'] / first['seconds']:.1%} (wanted 30 %), "
+        f"settling and loading {late['decided_seconds'] / first['decided_seconds']:.1%} (wanted 5 %)\n"
+        f"steps of the late run: { ({name: round(seconds, 3) for name, seconds in figures['steps'].items()}) }\n"
+    )
+    sys.stdout.write(json.dumps(figures) if asked.json else words)
 
 
 if __name__ == "__main__":

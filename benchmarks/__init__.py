@@ -1,0 +1,1 @@
+"""Each figure that is claimed, as a command: `make bench`."""
