@@ -76,7 +76,7 @@ def date_page(morning: Morning, bounces: Mapping[tuple[str, str], Bounce], colum
 def with_what_next(held: Sequence[Row]) -> list[Row]:
     """Return held drops with what a person may do about each: words and, every second part, a command with its path."""
     told = [(drop, WHAT_NEXT.get(drop["reason"], "").split("`")) for drop in held]
-    return [drop | {"what_next": [part.replace("PATH", shlex.quote(drop["path"])) for part in parts]} for drop, parts in told]
+    return [drop | {"what_next": [part.replace("PATH", shell_word(drop["path"])) for part in parts]} for drop, parts in told]
 
 
 def link(**wanted: str) -> str:
@@ -148,7 +148,14 @@ def _moment(at: datetime) -> str:
 
 
 def _resubmit(name: str, day: date) -> str:
-    return f"nightdrop resubmit {shlex.quote(f'reports/{day}/{name}')}"
+    return f"nightdrop resubmit {shell_word(f'reports/{day}/{name}')}"
+
+
+def shell_word(text: str) -> str:
+    """Return a text as a shell takes it for one word; what cannot be seen is an escape that bash and zsh understand."""
+    if text.isprintable():
+        return shlex.quote(text)
+    return "$'" + visible(text.replace("\\", "\\\\").replace("'", "\\'")) + "'"
 
 
 def _drop(drop: Row, bounces: Mapping[tuple[str, str], Bounce]) -> Row:

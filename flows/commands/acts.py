@@ -54,7 +54,7 @@ def release(home: Home, path: str, *, business_date: date | None) -> Answer:
 
 def resubmit(home: Home, file: Path) -> Answer:
     """Take a fixed bounce file back."""
-    place = file.absolute()
+    place = _given(home, file)
     next_step = "What is still rejected has its line in the new bounce file of its date."
     return _act(home, "resubmit", lambda s, p: acts.resubmit(home, s, place, progress=p), "Corrected", next_step)
 
@@ -114,7 +114,7 @@ def plan_release(home: Home, path: str, *, business_date: date | None) -> Answer
 
 def plan_resubmit(home: Home, file: Path) -> Answer:
     """Say what taking a fixed bounce file back would change."""
-    place = file.absolute()
+    place = _given(home, file)
     return _plan(home, "resubmit", lambda copy, settings: acts.resubmit(copy, settings, place))
 
 
@@ -141,6 +141,11 @@ def inbox_path(home: Home, text: str) -> str:
     if os.path.isabs(text):  # noqa: PTH117
         raise UsageError(f"{text}: it does not lie in the inbox {home.inbox}. Nothing was changed. See `nightdrop drops`.")
     return _shown(os.path.normpath(text))
+
+
+def _given(home: Home, file: Path) -> Path:
+    """Return the file that a person names, from here or, as the report's page gives it, from the home."""
+    return file.absolute() if file.exists() or not (home.root / file).exists() else home.root / file
 
 
 def require_home(home: Home) -> None:
