@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import RenderableType
 
 from flows.commands.changes import difference_data, difference_text, in_a_sentence
-from flows.commands.night import HELD, held_table, night_data, night_text, require_inbox
+from flows.commands.night import HELD, held_text, night_data, night_text, require_inbox
 from flows.lock import hold
 from flows.settings import load_settings
 from flows.terminal import Answer, line, progress_bar, table
@@ -66,7 +66,7 @@ def rebuild(home: Home) -> Answer:
     with hold(home, command="nightdrop rebuild"), progress_bar() as progress:
         night = acts.rebuild(home, settings, progress=progress)
     text = [line("The warehouse was made anew out of the archive and published.", "bold"), line(f"Warehouse  {home.warehouse}")]
-    return Answer(night_data(night, home), [*text, *_held(night)], HELD if night.held else 0)
+    return Answer(night_data(night, home), [*text, *held_text(night.held)], HELD if night.held else 0)
 
 
 def verify(home: Home) -> Answer:
@@ -230,9 +230,3 @@ def _flip_text(flips: list[dict[str, Any]]) -> list[RenderableType]:
     more = [line(f"and {len(flips) - _SHOWN:,} more; they are in verdict_changes", "dim")] if len(flips) > _SHOWN else []
     head = [line(""), line(f"Verdicts that are now the other way round ({len(flips):,})", "bold")]
     return [*head, table(("date", "drop", "line", "was", "now", "because of"), rows), *more]
-
-
-def _held(night: Night) -> list[RenderableType]:
-    if not night.held:
-        return []
-    return [line(""), line(f"{len(night.held)} held (nothing of them is in the warehouse)", "bold red"), held_table(night.held)]
