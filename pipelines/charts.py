@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from types import ModuleType
 from typing import Any
 from xml.etree import ElementTree
 
@@ -27,9 +30,9 @@ class Bar:
 
 def bars(title: str, counted: Sequence[Bar]) -> Markup:
     """Draw horizontal bars, the first one on top; `title` says for a screen reader what is counted."""
-    import pygal
-
-    chart = pygal.HorizontalBar(_config(width=520, height=34 + 30 * len(counted), print_values=True, print_values_position="top"))
+    chart = _pygal().HorizontalBar(
+        _config(width=520, height=34 + 30 * len(counted), print_values=True, print_values_position="top")
+    )
     shown = list(reversed(counted))  # pygal begins at the bottom
     chart.x_labels = [_short(bar.label) for bar in shown]
     most = max((bar.count for bar in counted), default=1)
@@ -44,20 +47,27 @@ def bars(title: str, counted: Sequence[Bar]) -> Markup:
 
 def stacked(title: str, labels: Sequence[str], series: Mapping[str, Sequence[float | None]], *, unit: str = "") -> Markup:
     """Draw upright bars side by side, each stacked of the series, as wide as the page and in the order of its colours."""
-    import pygal
-
-    chart = pygal.StackedBar(_config(width=960, height=240, show_x_guides=False, show_y_guides=True))
+    chart = _pygal().StackedBar(_config(width=960, height=240, show_x_guides=False, show_y_guides=True))
     few = max(1, -(-len(labels) // 12))
     chart.x_labels, chart.truncate_label = list(labels), -1
     chart.x_labels_major_every, chart.show_minor_x_labels = few, False
-    chart.value_formatter = lambda value: f"{value:,.4g}{unit}"
+    chart.value_formatter = lambda value: (f"{value:,.0f}" if value == int(value) else f"{value:.4g}") + unit
     for name, values in series.items():
         chart.add(name, list(values))
     return _inline(chart, title, wide=True)
 
 
-def _config(**settings: Any) -> Any:
+@cache
+def _pygal() -> ModuleType:
+    """Return pygal without the finder of plugins that it leaves among Python's: later imports would trip over its old form."""
     import pygal
+
+    sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__module__ != "pygal"]
+    return pygal  # type: ignore[no-any-return]
+
+
+def _config(**settings: Any) -> Any:
+    pygal = _pygal()
     from pygal.style import Style
 
     style = Style(label_font_size=_FONT, major_label_font_size=_FONT, value_font_size=_FONT)

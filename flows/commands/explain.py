@@ -10,9 +10,9 @@ from typing import Any
 from rich.console import RenderableType
 
 from flows.terminal import Answer, indented, line, table
-from pipelines.explaining import Chapter, FieldStory, Finding, Relative, Story, Told
 from pipelines.explaining import explain as tell
 from pipelines.home import Home
+from pipelines.stories import Chapter, FieldStory, Finding, Relative, Story, Told
 
 _VALUE_SHOWN = 200
 _LINE_SHOWN = 500
