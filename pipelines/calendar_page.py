@@ -79,7 +79,7 @@ def calendar_page(con: duckdb.DuckDBPyConnection, without_date: Sequence[Row]) -
         all_held=held,
         held=with_what_next(without_date),
         mark=_mark(without_date),
-        **_charts(dates[-CHARTED:]),
+        **_charts(_with_empty_days(dates[-CHARTED:])),
     )
 
 
@@ -110,6 +110,15 @@ def _gap(before: date, after: date) -> list[Row]:
         return [{"gap": before + timedelta(1), "to": after - timedelta(1), "days": missing, "weekend": False}]
     days = [after - timedelta(number) for number in range(1, missing + 1)]
     return [{"gap": day, "to": day, "days": 1, "weekend": day.weekday() in _WEEKEND} for day in days]
+
+
+def _with_empty_days(dates: Sequence[Row]) -> list[Row]:
+    """Return the dates with the days on which nothing came as empty places, unless these were more than the dates."""
+    if not dates or (dates[-1]["day"] - dates[0]["day"]).days > 2 * CHARTED:
+        return list(dates)
+    by_day = {row["day"]: row for row in dates}
+    days = [dates[0]["day"] + timedelta(number) for number in range((dates[-1]["day"] - dates[0]["day"]).days + 1)]
+    return [by_day.get(day, {"day": day, "records": 0, "rejected": 0, "reasons": []}) for day in days]
 
 
 def _charts(dates: Sequence[Row]) -> dict[str, Any]:

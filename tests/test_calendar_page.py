@@ -57,6 +57,9 @@ def test_the_dates_stand_side_by_side_the_last_one_first_and_missing_days_betwee
     drop(con, FRIDAY + timedelta(5), records=1_000, rejected=25)
     text = page(con)
     told = rows(text)
+    assert (
+        text.partition("<h2>Volume</h2>")[2].partition("</svg>")[0].count('class="bar"') == 2 * 6
+    )  # the missing days have their places
     assert [row.split()[0] for row in told] == [str(FRIDAY + timedelta(days)) for days in (5, 4, 3, 2, 1, 0)]
     assert "1,000 25 2.50 %" in told[0]
     assert told[1].endswith("no drop")
