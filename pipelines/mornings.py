@@ -111,10 +111,12 @@ _WARNED = f"""
     QUALIFY row_number() OVER (PARTITION BY business_date, code ORDER BY path, line, field, value) <= {WARNINGS_SHOWN}
     ORDER BY business_date, code, path, line, field, value
 """
-_REJECTIONS = f"""
+_REJECTIONS = """
     SELECT business_date, path, line, category, step, entity_id AS id, code, field, value, message,
            cause_date, cause_path, cause_line
     FROM rejections SEMI JOIN days USING (business_date)
+"""
+_FIRST_ONES = f"""
     QUALIFY row_number() OVER (PARTITION BY business_date ORDER BY path, line, code, field, value, message) <= {SHOWN_AT_MOST}
 """
 _LINES = f"""
@@ -192,7 +194,7 @@ def _together(con: duckdb.DuckDBPyConnection, days: list[date]) -> Iterator[Morn
         followed, flips, closed = (_by_day(query(con, sql)) for sql in (_FOLLOWED, _FLIPS, _CLOSED))
         causes = _causes(con)
         warnings = _with_examples(_by_day(query(con, _WARNINGS)), query(con, _WARNED))
-        rejections = _rejections(con)
+        rejections = _rejections(con, cut=any(sum(row["reasons"] for row in rows) > SHOWN_AT_MOST for rows in reasons.values()))
     for day in days:
         yield Morning(
             day,
@@ -209,9 +211,9 @@ def _together(con: duckdb.DuckDBPyConnection, days: list[date]) -> Iterator[Morn
         )
 
 
-def _rejections(con: duckdb.DuckDBPyConnection) -> dict[tuple[object, ...], pl.DataFrame]:
+def _rejections(con: duckdb.DuckDBPyConnection, *, cut: bool) -> dict[tuple[object, ...], pl.DataFrame]:
     """Return the reasons with their lines, by date, in the order of positions."""
-    found = query(con, _REJECTIONS)
+    found = query(con, _REJECTIONS + _FIRST_ONES * cut)
     key = ["business_date", "path", "line"]
     lines = query(con, _LINES, shown=found.select(key).unique())
     paths = sorted(found["path"].unique(), key=path_key)
