@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from flows.said import HomeOption, JsonOption, date_said, said
+from pipelines.problems import UsageError
 
 app = typer.Typer()
 plan_app = typer.Typer()
@@ -57,6 +58,30 @@ def resubmit(ctx: typer.Context, file: BounceFile, home: HomeOption = None, json
     from flows.commands import acts
 
     return call.answer(acts.resubmit(call.home, file))
+
+
+@app.command()
+def report(
+    ctx: typer.Context,
+    *,
+    target: Target,
+    source: Annotated[
+        str | None, typer.Option("--for", metavar="SOURCE", help="A pack to send back to this source instead.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Where the pack goes (default: here).")] = None,
+    zipped: Annotated[bool, typer.Option("--zip", help="The pack as one zip instead of a folder.")] = False,
+    home: HomeOption = None,
+    json: JsonOption = False,
+) -> int:
+    """Write the report of a date again; with --for, what goes back to a supplier."""
+    call = said(ctx, home, json)
+    from flows.commands import report
+
+    if source is None:
+        if out is not None or zipped:
+            raise UsageError("--out and --zip belong to a supplier's pack: say whose with --for SOURCE. Nothing was written.")
+        return call.answer(report.report(call.home, target))
+    return call.answer(report.pack(call.home, target, source, out=out or Path.cwd(), zipped=zipped))
 
 
 @app.command()

@@ -72,7 +72,7 @@ _WANTED = {
     "quiet_seconds": "seconds, 0 or more",
     "hold_above": "a share from 0 to 1, such as 0.5",
     "max_expanded": 'a size of at least 1 byte, such as "64GiB"',
-    "chunk_bytes": 'a size of at least 1 byte, such as 67108864 or "64MiB"',
+    "chunk_bytes": 'a size of at least 1 byte, such as 33554432 or "32MiB"',
     "registration_patterns": 'a table with `individual` and `company`, each a regular expression such as "CR-.+"',
 }
 

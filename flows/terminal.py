@@ -17,11 +17,13 @@ from datetime import date, datetime
 from typing import Any
 
 from rich.console import Console, RenderableType
+from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Task, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as RichProgress
 from rich.table import Table
 from rich.text import Text
 
+from pipelines.excerpts import visible
 from pipelines.problems import NightdropError
 from pipelines.summary import Progress
 
@@ -76,10 +78,7 @@ def json_text(data: dict[str, Any]) -> str:
 
 def plain(value: object) -> str:
     """Return the text of a value, what cannot be printed (control characters and the like) as escapes."""
-    text = value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+    return visible(value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value))
 
 
 def line(text: str, style: str = "") -> Text:
@@ -92,10 +91,17 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
     made = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     for number, column in enumerate(columns):
         of_numbers = any(_is_number(row[number]) for row in rows)
-        made.add_column(column, justify="right" if of_numbers else "left", overflow="fold")
+        # A narrow terminal folds words, not numbers and dates.
+        whole = of_numbers or all(row[number] is None or isinstance(row[number], date) for row in rows)
+        made.add_column(column, justify="right" if of_numbers else "left", overflow="fold", no_wrap=whole)
     for row in rows:
         made.add_row(*(Text(_cell(value)) for value in row))
     return made
+
+
+def indented(words: str, style: str = "", *, by: int = 4) -> RenderableType:
+    """Return a line that stands under another one, also where it is folded."""
+    return Padding(line(words, style), (0, 0, 0, by), expand=False)
 
 
 def counted(count: int, noun: str) -> str:

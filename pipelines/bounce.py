@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
 from itertools import chain
@@ -63,6 +63,10 @@ class Original:
     sha256: str
 
 
+Reasons = Callable[[duckdb.DuckDBPyConnection, Original, pl.DataFrame], Iterator[bytes]]
+"""Yields a CSV of a drop's reasons; the frame has `line` and `bounce_line` of every rejected record."""
+
+
 @dataclass(frozen=True, slots=True)
 class Bounce:
     """A bounce as it was issued."""
@@ -94,17 +98,19 @@ def write_bounce(
     *,
     name: str,
     issued: str | None = None,
+    reasons: Reasons | None = None,
 ) -> Bounce:
     """Write a drop's rejected lines and their reasons into `folder`, out of `rejected_lines` and `rejections`.
 
-    `issued` is the SHA-256 of the bounce that was issued under this name before, if there was one.
+    `issued` is the SHA-256 of the bounce that was issued under this name before, if there was one. `reasons` writes the CSV
+    beside it in other words than ours.
     Raises NightdropError when the archived original, of which the line ends and the header come, cannot be read.
     """
     header, line_end = opening(original, archive)
     starts = _Starts(first=header.count(b"\n") + 1)
     sha256 = write_whole(folder / name, chain([header], _lines(con, original, line_end, starts)), issued=issued)
     lines = starts.frame()
-    write_whole(folder / f"{name}{REASONS_SUFFIX}", _reasons(con, original, lines))
+    write_whole(folder / f"{name}{REASONS_SUFFIX}", (reasons or _reasons)(con, original, lines))
     return Bounce(name, sha256, lines.height)
 
 

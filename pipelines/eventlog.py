@@ -117,8 +117,8 @@ class PartWriter:
 class Logged:
     """What the log has of chosen editions; every row with `rank`, `pos`, `business_date`.
 
-    Kinds are `reasons`, `warnings`, the categories, whose rows are the sound events, and for each an index of all its records, with
-    `file`: the resubmitted file a record comes from, null for one that comes from its drop.
+    Kinds are `reasons`, `warnings`, the categories, whose rows are the sound events, and an index a category of all its records,
+    with `file`: the resubmitted file a record comes from, null for one that comes from its drop.
     """
 
     def __init__(self, folder: Path, chosen: pl.DataFrame, fixes: pl.DataFrame) -> None:

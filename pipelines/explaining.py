@@ -6,154 +6,37 @@ Reads the published warehouse, the event log and the archive. Takes no lock, cha
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence, Set
-from contextlib import suppress
-from dataclasses import dataclass
-from datetime import date, datetime
+from collections.abc import Iterator, Sequence
+from datetime import date
 from itertools import takewhile
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import duckdb
 import polars as pl
 
-from pipelines.archive import Archive
-from pipelines.checking import check
 from pipelines.database import connect, query
-from pipelines.discovery import drop_format, path_key
-from pipelines.eventlog import CHOSEN, FIXES, EventLog
-from pipelines.home import Home, Settings
-from pipelines.problems import DropHeldError, NightdropError, UsageError
-from pipelines.reading import read_chunks
+from pipelines.discovery import path_key
+from pipelines.home import Home
+from pipelines.problems import NightdropError, UsageError
+from pipelines.senders import Senders, Sending
+from pipelines.stories import (
+    Chapter,
+    Correction,
+    FieldStory,
+    Finding,
+    Flip,
+    How,
+    Position,
+    Refused,
+    Relative,
+    Story,
+    Told,
+    position_of,
+)
 from validation.entities import ENTITIES
 from validation.fields import Entity
-from validation.rulebook import RuleBook
 
-How = Literal["sent", "default", "absent", "unknown"]
-"""How a record came to a value: a line sent it (null too), its create left the field out and it took the default or stayed
-null, or neither log nor archive has the line any more."""
 _SIMILAR_SHOWN = 5
-_ANY_FORM = RuleBook.of({"individual": "(?s).*", "company": "(?s).*"})
-"""To read values that were judged before: what settings say of registration numbers does not matter."""
-
-
-class Position(NamedTuple):
-    """Where an event stands."""
-
-    business_date: date
-    path: str
-    line: int
-
-    def __str__(self) -> str:
-        return f"line {self.line} of {self.path} ({self.business_date})"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One reason or warning. `cause` is the rejected create that a refusal follows from, with what was wrong with that."""
-
-    code: str
-    field: str | None
-    value: str | None
-    message: str
-    cause: Position | None = None
-    cause_message: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Flip:
-    """A verdict that a later run changed, and the drop whose coming or going changed it."""
-
-    run_id: str
-    was: str | None
-    now: str | None
-    because_path: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Correction:
-    """The line of a resubmitted file that stands in for the original one."""
-
-    sha256: str
-    its_line: int
-    submitted_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """One event of the story. Not known: `sent` None."""
-
-    position: Position
-    step: str | None
-    verdict: str
-    decided_at: datetime
-    sent: dict[str, Any] | None
-    """Field -> value, its id aside; of an event that passes the event rules."""
-    raw: bytes | None
-    """The exact line of a rejected event."""
-    reasons: tuple[Finding, ...]
-    warnings: tuple[Finding, ...]
-    why_not: str | None
-    flips: tuple[Flip, ...]
-    replaced_by: Correction | None
-
-
-@dataclass(frozen=True, slots=True)
-class FieldStory:
-    """A field's value and where it came from. `how` unknown: the business date since when it holds, without path and line."""
-
-    name: str
-    value: Any
-    how: How
-    business_date: date | None
-    path: str | None
-    line: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Relative:
-    """A record that this one hangs on (`parent`) or that hangs on this one; one that was never created has no dates."""
-
-    parent: bool
-    category: str
-    id: str
-    created_on: date | None
-    deleted_on: date | None
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """An event about another record that was rejected because this one was unknown or deleted."""
-
-    position: Position
-    category: str
-    step: str
-    id: str
-    code: str
-
-
-@dataclass(frozen=True, slots=True)
-class Chapter:
-    """The story of the id in one category. No `fields`: it was never created (by then)."""
-
-    category: str
-    created_on: date | None
-    updated_on: date | None
-    deleted_on: date | None
-    fields: tuple[FieldStory, ...]
-    events: tuple[Told, ...]
-    later: int
-    """Events after the business date that was asked for."""
-    relatives: tuple[Relative, ...]
-    refused: tuple[Refused, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Story:
-    """All that is known of an id."""
-
-    id: str
-    as_of: date | None
-    chapters: tuple[Chapter, ...]
 
 
 def explain(home: Home, entity_id: str, *, category: str | None = None, as_of: date | None = None) -> Story:
@@ -208,10 +91,10 @@ class _Teller:
     def _chapter(self, entity: Entity) -> Chapter:
         every = [event for event in self.events if event["category"] == entity.category]
         events = [event for event in every if self._by_then(event)]
-        sendings = _Senders(self.home, self.con, entity, self.id).sendings(events, self.corrections)
+        sendings = Senders(self.home, self.con, entity, self.id).sendings(events, self.corrections)
         record = next(self._records(entity, entity.id, self.id).iter_rows(named=True), None)
         causes = self._reasons_of_causes(events)
-        told = tuple(self._told(entity, event, sendings.get(_position(event)), causes) for event in events)
+        told = tuple(self._told(entity, event, sendings.get(position_of(event)), causes) for event in events)
         refused = [row for row in self.refused if _parent_of(row) == entity.category and self._by_then(row)]
         return Chapter(
             entity.category,
@@ -222,14 +105,14 @@ class _Teller:
             events=told,
             later=len(every) - len(events),
             relatives=tuple(self._relatives(entity, self._parent_id(entity, record, events, told))),
-            refused=tuple(Refused(_position(r), r["category"], r["step"], r["entity_id"], r["code"]) for r in refused),
+            refused=tuple(Refused(position_of(r), r["category"], r["step"], r["entity_id"], r["code"]) for r in refused),
         )
 
     def _by_then(self, row: dict[str, Any]) -> bool:
         return self.as_of is None or row["business_date"] <= self.as_of
 
-    def _told(self, entity: Entity, event: dict[str, Any], sending: _Sending | None, causes: dict[Position, str]) -> Told:
-        here = _position(event)
+    def _told(self, entity: Entity, event: dict[str, Any], sending: Sending | None, causes: dict[Position, str]) -> Told:
+        here = position_of(event)
         reasons = tuple(_finding(row, causes) for row in self.reasons[here])
         corrections = self.corrections[here]
         return Told(
@@ -248,7 +131,7 @@ class _Teller:
 
     def _reasons_of_causes(self, events: Sequence[dict[str, Any]]) -> dict[Position, str]:
         """Return what was wrong with the rejected creates that refusals follow from."""
-        rows = [row for event in events for row in self.reasons[_position(event)]]
+        rows = [row for event in events for row in self.reasons[position_of(event)]]
         places = [cause for cause in map(_cause, rows) if cause]
         if not places:
             return {}
@@ -258,17 +141,17 @@ class _Teller:
             "FROM rejections AS r SEMI JOIN causes USING (business_date, path, line) GROUP BY ALL",
             causes=pl.DataFrame(places, schema=["business_date", "path", "line"], orient="row").unique(),
         )
-        return {_position(row): row["words"] for row in found.iter_rows(named=True)}
+        return {position_of(row): row["words"] for row in found.iter_rows(named=True)}
 
     def _fields(
-        self, entity: Entity, record: dict[str, Any], events: Sequence[dict[str, Any]], sendings: dict[Position, _Sending]
+        self, entity: Entity, record: dict[str, Any], events: Sequence[dict[str, Any]], sendings: dict[Position, Sending]
     ) -> tuple[FieldStory, ...]:
         """Return each field with the last applied line that sent it."""
         sources: dict[str, tuple[How, Position, Any]] = {}
         for event in events:
             if event["verdict"] != "applied" or event["step"] == "delete":
                 continue
-            here, sending = _position(event), sendings.get(_position(event))
+            here, sending = position_of(event), sendings.get(position_of(event))
             if sending is None:  # it may have sent any of them
                 sources.clear()
                 continue
@@ -349,99 +232,14 @@ class _Teller:
         return query(self.con, sql, {"id": self.id, **parameters}).rows(named=True)
 
 
-@dataclass(frozen=True, slots=True)
-class _Sending:
-    """What one sound event sent, and the defaults that fill a create."""
-
-    sent: dict[str, Any]
-    defaults: dict[str, Any]
-
-    @classmethod
-    def of(cls, entity: Entity, row: dict[str, Any]) -> _Sending:
-        """Read it out of a row of the log (columns `event_schema`)."""
-        if row["step"] == "delete":  # it ignores what else it sends
-            return cls({entity.id: row[entity.id]}, {})
-        sent = {name: row[name] for bit, name in enumerate(entity.names, start=1) if row["sent"] >> bit & 1}
-        unsent = [field for field in entity.fields if field.default is not None and field.name not in sent]
-        return cls(sent, {field.name: field.default for field in unsent} if row["step"] == "create" else {})
-
-
-class _Senders:
-    """Finds what events of one id sent: in the log, and in the archive what was resubmitted or what the log has lost."""
-
-    def __init__(self, home: Home, con: duckdb.DuckDBPyConnection, entity: Entity, entity_id: str) -> None:
-        self.con, self.entity, self.id = con, entity, entity_id
-        self.log, self.archive = EventLog(home.log), Archive(home.archive)
-
-    def sendings(
-        self, events: Sequence[dict[str, Any]], corrections: dict[Position, list[dict[str, Any]]]
-    ) -> dict[Position, _Sending]:
-        """Return what each event sent; nothing of those that break an event rule or that are found nowhere."""
-        editions = self._editions(events)
-        found = self._logged(editions)
-        for day, path, sha256, part in editions.select("business_date", "path", "sha256", "part").iter_rows():
-            # A refused line is not in the log when it breaks an event rule; an applied one must be.
-            mine = [_position(e) for e in events if e["path"] == path and (part is None or e["verdict"] == "applied")]
-            lost = {here.line for here in mine if here not in found and not corrections[here]}
-            found |= {Position(day, path, row["line"]): row for row in self._archived(sha256, drop_format(path), lost)}
-        for here in map(_position, events):
-            for row in corrections[here][-1:]:
-                found.pop(here, None)  # what the original sent does not stand
-                shape = drop_format(here.path.removesuffix(".gz").removesuffix(".zst"))
-                found |= dict(zip([here], self._archived(row["sha256"], shape, {row["its_line"]}), strict=False))
-        return {here: _Sending.of(self.entity, row) for here, row in found.items()}
-
-    def _editions(self, events: Sequence[dict[str, Any]]) -> pl.DataFrame:
-        """Return the drops of the events with the part of the log that has them (null: none), columns `CHOSEN` and more."""
-        paths = pl.DataFrame({"path": sorted({event["path"] for event in events})}, schema={"path": pl.String()})
-        drops = query(
-            self.con,
-            "SELECT business_date, path, sha256 FROM drops SEMI JOIN paths USING (path) WHERE status = 'applied' ORDER BY path",
-            paths=paths,
-        )
-        last = "SELECT rule_set FROM runs WHERE state = 'done' AND rule_set IS NOT NULL ORDER BY started_at DESC LIMIT 1"
-        rule_set = query(self.con, last)["rule_set"]
-        logged = self.log.editions(rule_set[0] if len(rule_set) else "").unique(["path", "sha256"], keep="last")
-        return (
-            drops.join(logged, on=["path", "sha256"], how="left", maintain_order="left")
-            .with_row_index("rank")
-            .with_columns(pl.col("rank").cast(pl.Int64))
-        )
-
-    def _logged(self, editions: pl.DataFrame) -> dict[Position, dict[str, Any]]:
-        chosen = editions.filter(pl.col("part").is_not_null())
-        logged = self.log.read(chosen.select(*CHOSEN), pl.DataFrame(schema=FIXES))
-        rows = logged.having(self.entity.category, self.entity.id, pl.Series([self.id])).iter_rows(named=True)
-        paths = editions["path"].to_list()
-        return {Position(row["business_date"], paths[row["rank"]], row["line"]): row for row in rows}
-
-    def _archived(self, sha256: str, shape: tuple[str, str | None] | None, lines: Set[int]) -> Iterator[dict[str, Any]]:
-        """Yield the events on those lines of archived bytes that are about the id; none where the bytes cannot be read."""
-        if not lines or shape is None:
-            return
-        with suppress(NightdropError, DropHeldError), self.archive.open_bytes(sha256, shape[1]) as stream:
-            for chunk in read_chunks(stream, shape[0], chunk_bytes=Settings().chunk_bytes, as_it_is=True):
-                sheet = chunk.sheets.get(self.entity.category)
-                if sheet is None or sheet.filter(pl.col("line").is_in(lines)).is_empty():
-                    continue
-                drop = pl.lit(0, dtype=pl.UInt32).alias("drop")
-                mine = sheet.filter(pl.col("line").is_in(lines)).with_columns(drop)
-                checked = check({self.entity.category: mine}, chunk.unread.clear().with_columns(drop), _ANY_FORM)
-                yield from checked.events[self.entity.category].filter(pl.col(self.entity.id) == self.id).iter_rows(named=True)
-
-
 def _order(row: dict[str, Any]) -> tuple[Any, ...]:
     return row["business_date"], path_key(row["path"]), row["line"]
-
-
-def _position(row: dict[str, Any]) -> Position:
-    return Position(row["business_date"], row["path"], row["line"])
 
 
 def _by_position(rows: Sequence[dict[str, Any]]) -> dict[Position, list[dict[str, Any]]]:
     found: dict[Position, list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
-        found[_position(row)].append(row)
+        found[position_of(row)].append(row)
     return found
 
 

@@ -56,10 +56,9 @@ def _report(home: Home, steps: Steps) -> list[date]:
     """Write the reports that are due, also those that a killed run still owed."""
     with database.connect(home.working, read_only=True) as con:
         dates = diary.dates_to_report(home, con)
-        for day in dates:
-            steps.run(f"report {day}", partial(write_reports, con, home, [day]), kind="report")
-        if not dates:
-            steps.run("report", partial(write_reports, con, home, []))
+        name = "report" if not dates else f"report {dates[0]}" if len(dates) == 1 else f"report {dates[0]} to {dates[-1]}"
+        work = partial(write_reports, con, home, dates, advance=steps.advance)
+        steps.run(name, work, total=len(dates) or None, kind="report")
     diary.reported(home)
     return dates
 

@@ -1,4 +1,4 @@
-"""The rejection reports: `reports/<date>/summary.json`, and a bounce with its reasons for each drop with rejections.
+"""The reports: for each date a page, `summary.json`, and of each drop with rejections a bounce; a page over all dates.
 
 A report says what the working warehouse says and nothing else, no clock and no run, so that the same decisions give the same
 bytes. Held drops without a date stand in `reports/undated/summary.json`. A date of which nothing is known loses its report.
@@ -7,7 +7,8 @@ bytes. Held drops without a date stand in `reports/undated/summary.json`. A date
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -27,96 +28,81 @@ from pipelines.bounce import (
     write_bounce,
     write_whole,
 )
-from pipelines.discovery import path_key
+from pipelines.csvs import cells_of
+from pipelines.discovery import drop_format, path_key
+from pipelines.excerpts import columns_of
 from pipelines.files import sync_folder
 from pipelines.home import Home
+from pipelines.mornings import Morning, Row, mornings, undated
 from pipelines.resubmitting import Issue, remember
 from pipelines.summary import WHAT_NEXT
 
 SUMMARY = "summary.json"
+PAGE = "index.html"
 UNDATED = "undated"
-ROOT_CAUSES_SHOWN = 100
-
-_DROPS = """
-    SELECT path, sha256, bytes, records, applied, rejected, warned, status, reason, detail
-    FROM drops WHERE business_date IS NOT DISTINCT FROM $day AND ($day IS NOT NULL OR status = 'held')
-"""
-_TOTALS = """
-    SELECT count(*) AS drops, coalesce(sum(records), 0)::BIGINT AS records, coalesce(sum(applied), 0)::BIGINT AS applied,
-           coalesce(sum(rejected), 0)::BIGINT AS rejected, coalesce(sum(warned), 0)::BIGINT AS warned
-    FROM drops WHERE business_date = $day AND status = 'applied'
-"""
-# A record may have the same code under several fields, so reasons and records are counted apart.
-_REASONS = """
-    SELECT code, count(*) AS reasons, count(DISTINCT (path, line)) AS records,
-           count(*) FILTER (cause_line IS NULL) AS root_causes, count(*) FILTER (cause_line IS NOT NULL) AS followers
-    FROM rejections WHERE business_date = $day GROUP BY code ORDER BY root_causes DESC, reasons DESC, code
-"""
-_FIELDS = """
-    SELECT field, code, count(*) AS reasons
-    FROM rejections WHERE business_date = $day GROUP BY field, code ORDER BY field NULLS FIRST, reasons DESC, code
-"""
-# A rejected correction is in a file of its own: the bounce is that of the drop it corrects.
-_ORIGINALS = """
-    SELECT DISTINCT path, d.sha256 FROM rejected_lines JOIN drops AS d USING (business_date, path)
-    WHERE business_date = $day AND d.status = 'applied'
-"""
-_FOLLOWED = """
-    SELECT count(DISTINCT (cause_date, cause_path, cause_line)) AS causes, count(*) AS followers
-    FROM rejections WHERE business_date = $day AND cause_line IS NOT NULL
-"""
-_ROOT_CAUSES = f"""
-    WITH causes AS (
-        SELECT cause_date AS business_date, cause_path AS path, cause_line AS line, count(*) AS followers
-        FROM rejections WHERE business_date = $day AND cause_line IS NOT NULL GROUP BY ALL
-        ORDER BY followers DESC, cause_date, cause_path, cause_line LIMIT {ROOT_CAUSES_SHOWN}
-    )
-    SELECT business_date, path, line, any_value(r.category) AS category, any_value(r.entity_id) AS id,
-           list(DISTINCT r.code ORDER BY r.code) AS codes, any_value(followers) AS followers
-    FROM causes JOIN rejections AS r USING (business_date, path, line)
-    GROUP BY business_date, path, line ORDER BY followers DESC, business_date, path, line
-"""
-_FLIPS = """
-    SELECT path, line, was, now, because_path FROM verdict_changes WHERE business_date = $day
-    QUALIFY row_number() OVER (PARTITION BY path, line ORDER BY rowid DESC) = 1 ORDER BY path, line LIMIT 1000
-"""
-"""The last change of each verdict that is now another than it once was."""
-_WARNINGS = """
-    SELECT code, count(*) AS warnings, count(DISTINCT (path, line)) AS records
-    FROM warnings WHERE business_date = $day GROUP BY code ORDER BY warnings DESC, code
-"""
 
 
-def write_reports(con: duckdb.DuckDBPyConnection, home: Home, dates: Iterable[date]) -> list[Path]:
-    """Write the report of each date, and that of the held drops without one, out of the working warehouse.
+@dataclass(slots=True)
+class _Issued:
+    """The bounces of a date, and what the page needs to know of their originals."""
 
-    Returns the files that are now there. Each is replaced at once and `summary.json` last, so that whoever reads it finds the
-    bounces it names.
+    bounces: dict[tuple[str, str], Bounce] = field(default_factory=dict)
+    """By path and SHA-256 of the originals."""
+    columns: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Path of a CSV drop -> column -> its place."""
+
+
+def write_reports(
+    con: duckdb.DuckDBPyConnection, home: Home, dates: Iterable[date], *, advance: Callable[[], None] = lambda: None
+) -> list[Path]:
+    """Write the report of each date, that of the held drops without one, and the page over all dates.
+
+    `con` has the working warehouse open; `advance` is called after each date. Returns the files that are now there. Each is
+    replaced at once and `summary.json` last, so that whoever reads it finds the bounces it names. Dates whose root causes lie
+    in one of `dates` are written too, for they tell of these.
     """
     folder = home.reports
     folder.mkdir(mode=0o750, parents=True, exist_ok=True)
-    files = [file for day in sorted(set(dates)) for file in _write_date(con, home, day)]
-    files += _write_undated(con, folder / UNDATED)
+    files: list[Path] = []
+    days = sorted(set(dates))
+    for morning in mornings(con, [*days, *_that_tell_of(con, days)]):
+        files += _write_date(con, home, morning)
+        advance()
+    without_date = undated(con)
+    files += _write_undated(without_date, folder / UNDATED)
+    files += _write_index(con, folder, without_date, new=bool(days))
     sync_folder(folder)
     return files
 
 
-def _write_date(con: duckdb.DuckDBPyConnection, home: Home, day: date) -> list[Path]:
-    folder = home.reports / day.isoformat()
-    drops = _drops(con, day)
+def _that_tell_of(con: duckdb.DuckDBPyConnection, days: list[date]) -> list[date]:
+    """Return the other dates that have rejections with a root cause in one of those dates."""
+    if not days:
+        return []
+    found = con.execute(
+        "SELECT DISTINCT business_date FROM rejections WHERE cause_date <> business_date AND list_contains($days, cause_date)",
+        {"days": days},
+    ).fetchall()
+    return sorted({day for (day,) in found} - set(days))
+
+
+def _write_date(con: duckdb.DuckDBPyConnection, home: Home, morning: Morning) -> list[Path]:
+    folder = home.reports / morning.day.isoformat()
     issued = _issued(folder)
-    if not drops:
+    if not morning.drops:
         _clear(folder, issued, keep=frozenset())
         return []
+    from pipelines.pages import date_page
+
     folder.mkdir(mode=0o750, exist_ok=True)
-    bounces = _write_bounces(con, home, folder, day, issued)
-    files = [folder / name for bounce in bounces.values() for name in (bounce.name, bounce.name + REASONS_SUFFIX)]
-    _clear(folder, issued, keep={file.name for file in files} | {SUMMARY})
-    return [*files, _write_summary(folder, _summary(con, day, drops, bounces))]
+    now = _write_bounces(con, home, folder, morning, issued)
+    files = [folder / name for bounce in now.bounces.values() for name in (bounce.name, bounce.name + REASONS_SUFFIX)]
+    _clear(folder, issued, keep={file.name for file in files} | {SUMMARY, PAGE})
+    page = put(folder / PAGE, date_page(morning, now.bounces, now.columns))
+    return [*files, page, _write_summary(folder, _summary(morning, now.bounces))]
 
 
-def _write_undated(con: duckdb.DuckDBPyConnection, folder: Path) -> list[Path]:
-    drops = _drops(con, None)
+def _write_undated(drops: list[Row], folder: Path) -> list[Path]:
     if not drops:
         _clear(folder, {}, keep=frozenset())
         return []
@@ -124,62 +110,79 @@ def _write_undated(con: duckdb.DuckDBPyConnection, folder: Path) -> list[Path]:
     return [_write_summary(folder, {"business_date": None, "held": _held(drops)})]
 
 
-def _write_bounces(
-    con: duckdb.DuckDBPyConnection, home: Home, folder: Path, day: date, issued: dict[str, str]
-) -> dict[tuple[str, str], Bounce]:
-    """Return the bounces by path and SHA-256 of their originals; each is remembered before anybody can take it away."""
+def _write_index(con: duckdb.DuckDBPyConnection, folder: Path, without_date: list[Row], *, new: bool) -> list[Path]:
+    """Write the page over all dates; it stays as it is while no date was written and no drop without one came or went."""
+    place = folder / PAGE
+    from pipelines.calendar_page import calendar_page, is_of
+
+    if not new and place.exists() and is_of(place.read_bytes(), without_date):
+        return [place]
+    page = calendar_page(con, without_date)
+    if page is None:
+        place.unlink(missing_ok=True)
+        return []
+    return [put(place, page)]
+
+
+def _write_bounces(con: duckdb.DuckDBPyConnection, home: Home, folder: Path, morning: Morning, issued: dict[str, str]) -> _Issued:
+    """Write the bounces; each is remembered before anybody can take it away."""
     archive = Archive(home.archive)
-    bounces: dict[tuple[str, str], Bounce] = {}
-    originals = sorted(((row["path"], row["sha256"]) for row in _rows(con, _ORIGINALS, day)), key=_by_path)
-    for path, sha256 in originals:
-        name = bounce_name(path, sha256, taken={bounce.name for bounce in bounces.values()})
-        original = Original(day, path, sha256)
+    now = _Issued()
+    rejected = {row["path"] for row in morning.paths}
+    # A rejected correction is in a file of its own: the bounce is that of the drop it corrects.
+    originals = {(d["path"], d["sha256"]) for d in morning.drops if d["status"] == "applied" and d["path"] in rejected}
+    for path, sha256 in sorted(originals, key=lambda original: (path_key(original[0]), original[1])):
+        name = bounce_name(path, sha256, taken={bounce.name for bounce in now.bounces.values()})
+        original = Original(morning.day, path, sha256)
         header, _ = opening(original, archive)
-        remember(con, home, Issue(name, day, path, sha256, header[: content_length(header)]))
-        bounces[path, sha256] = write_bounce(con, folder, original, archive, name=name, issued=issued.get(name))
-    return bounces
+        header = header[: content_length(header)]
+        remember(con, home, Issue(name, morning.day, path, sha256, header))
+        now.bounces[path, sha256] = write_bounce(con, folder, original, archive, name=name, issued=issued.get(name))
+        if drop_format(path.rpartition("/")[2]) and header:
+            now.columns[path] = columns_of(cells_of(header.decode("utf-8", "backslashreplace")))
+    return now
 
 
-def _summary(
-    con: duckdb.DuckDBPyConnection, day: date, drops: list[dict[str, Any]], bounces: dict[tuple[str, str], Bounce]
-) -> dict[str, Any]:
-    for drop in drops:
+def put(place: Path, content: bytes) -> Path:
+    """Put a file in its place; one that is there with these bytes is left alone."""
+    if not place.is_file() or place.read_bytes() != content:
+        write_whole(place, [content])
+    return place
+
+
+def _summary(morning: Morning, bounces: dict[tuple[str, str], Bounce]) -> dict[str, Any]:
+    drops = []
+    for drop in morning.drops:
         bounce = bounces.get((drop["path"], drop["sha256"])) if drop["status"] == "applied" else None
-        drop["bounce"] = bounce and {"file": bounce.name, "sha256": bounce.sha256, "lines": bounce.lines}
-    followed = _rows(con, _FOLLOWED, day)[0]
+        told = bounce and {"file": bounce.name, "sha256": bounce.sha256, "lines": bounce.lines}
+        drops.append(drop | {"bounce": told})
+    causes = {"causes": morning.followed["causes"], "followers": morning.followed["followers"]}
     return {
-        "business_date": day,
-        "totals": _rows(con, _TOTALS, day)[0],
+        "business_date": morning.day,
+        "totals": morning.totals,
         "drops": drops,
-        "held": _held(drops),
-        "reasons": _rows(con, _REASONS, day),
-        "fields": _rows(con, _FIELDS, day),
-        "root_causes": {**followed, "most_followed": _rows(con, _ROOT_CAUSES, day)},
-        "flips": _rows(con, _FLIPS, day),
-        "warnings": _rows(con, _WARNINGS, day),
+        "held": _held(morning.drops),
+        "reasons": _without(morning.reasons, "example"),
+        "fields": morning.fields,
+        "root_causes": {**causes, "most_followed": _without(morning.causes, "some", "messages")},
+        "flips": _without(morning.flips, "of"),
+        "warnings": _without(morning.warnings, "some"),
     }
 
 
-def _drops(con: duckdb.DuckDBPyConnection, day: date | None) -> list[dict[str, Any]]:
-    return sorted(_rows(con, _DROPS, day), key=lambda drop: (path_key(drop["path"]), drop["status"], drop["sha256"] or ""))
+def _without(rows: list[Row], *names: str) -> list[Row]:
+    return [{name: value for name, value in row.items() if name not in names} for row in rows]
 
 
-def _held(drops: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _held(drops: list[Row]) -> list[Row]:
     held = [drop for drop in drops if drop["status"] == "held"]
     names = ("path", "sha256", "bytes", "reason", "detail")
     return [{name: drop[name] for name in names} | {"what_next": WHAT_NEXT.get(drop["reason"])} for drop in held]
 
 
-def _rows(con: duckdb.DuckDBPyConnection, query: str, day: date | None) -> list[dict[str, Any]]:
-    found = con.execute(query, {"day": day})
-    names = [column[0] for column in found.description or ()]
-    return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
-
-
 def _write_summary(folder: Path, summary: dict[str, Any]) -> Path:
     text = json.dumps(summary, ensure_ascii=False, indent=2, default=str) + "\n"
-    write_whole(folder / SUMMARY, [text.encode("utf-8", "backslashreplace")])
-    return folder / SUMMARY
+    return put(folder / SUMMARY, text.encode("utf-8", "backslashreplace"))
 
 
 def _issued(folder: Path) -> dict[str, str]:
@@ -197,7 +200,7 @@ def _clear(folder: Path, issued: dict[str, str], *, keep: frozenset[str] | set[s
     if not folder.is_dir():
         return
     for file in list(folder.iterdir()):
-        if file.name in keep or not (file.name == SUMMARY or BOUNCE_FILE.fullmatch(file.name)):
+        if file.name in keep or not (file.name in (SUMMARY, PAGE) or BOUNCE_FILE.fullmatch(file.name)):
             continue
         if file.name in issued:
             set_aside_if_edited(file, issued[file.name])
@@ -206,7 +209,3 @@ def _clear(folder: Path, issued: dict[str, str], *, keep: frozenset[str] | set[s
         sync_folder(folder)
     else:
         folder.rmdir()
-
-
-def _by_path(original: tuple[str, str]) -> Any:
-    return path_key(original[0]), original[1]

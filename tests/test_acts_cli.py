@@ -139,7 +139,7 @@ def test_an_act_with_some_drop_held_ends_3_and_says_what_can_be_done(capsys, hom
     night(home, {"2026-11-18.jsonl": CLIENT[:-9], "x.csv": b"step,client_id\n"})
     code, out, _ = said(capsys, "withdraw", TUESDAY, "--home", home.root)
     assert code == 3
-    assert "`nightdrop release PATH --date YYYY-MM-DD`" in out
+    assert "`nightdrop release x.csv --date YYYY-MM-DD`" in out
     assert said(capsys, "release", "x.csv", "--date", "20261118", "--home", home.root)[0] == 3
     code, out, _ = said(capsys, "release", "2026-11-18.jsonl", "--home", home.root)
     assert code == 0
@@ -164,7 +164,7 @@ def test_a_fixed_bounce_is_taken_back_line_by_line_and_twice_is_once(capsys, hom
     code, out, _ = said(capsys, "plan", "resubmit", bounce.name, "--home", home.root)
     assert code == 0
     assert "would change 1 record and 1 verdict. Nothing was changed." in out
-    assert f"2026-11-16  {MONDAY}     2  rejected  applied" in out
+    assert f"2026-11-16  {MONDAY}  2      rejected  applied" in out
     copy = home.root / bounce.name
     copy.write_bytes(bounce.read_bytes())
     code, out, _ = said(capsys, "resubmit", bounce.name, "--home", home.root)

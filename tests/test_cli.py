@@ -98,12 +98,16 @@ def test_a_run_ends_with_a_summary_a_person_reads_at_a_glance(capsys, home, work
     code, out, err = said(capsys, "run", "--home", home.root)
     assert code == 3
     assert err == ""
+    assert out.startswith("Held: 1 drop is held: nothing of it is in the warehouse until somebody looks at it.")
+    order = ("Held: ", "1 held (", "Why events were rejected", "\nDrops\n", "Warehouse" if home.warehouse.exists() else "1.2 s: ")
+    assert [out.index(words) for words in order] == sorted(out.index(words) for words in order)
     for words in (
         "2026-11-16  2026-11-16/clients.jsonl        3        1         2       1",
         "3 events: 1 applied, 2 rejected.",
         "invalid_email      2",
         "1 held",
-        "2026-11-16/half.csv  truncated  a quote is open  it ends in the middle: have it sent again",
+        "2026-11-16/half.csv: truncated, a quote is open\n    it ends in the middle: have it sent again",
+        "`nightdrop withdraw 2026-11-16/half.csv` lets it go",
         "1.2 s: discover 0.2 s · settle 1.0 s",
     ):
         assert words in out

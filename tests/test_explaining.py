@@ -21,9 +21,10 @@ from scenarios import sample
 
 from flows.cli import call
 from pipelines.archive import Archive
-from pipelines.explaining import Chapter, FieldStory, Told, explain
+from pipelines.explaining import explain
 from pipelines.home import Home
 from pipelines.problems import NightdropError, UsageError
+from pipelines.stories import Chapter, FieldStory, Told
 from validation.entities import ENTITIES
 
 MONDAY, TUESDAY, WEDNESDAY = date(2026, 11, 16), date(2026, 11, 17), date(2026, 11, 18)

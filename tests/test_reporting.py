@@ -15,6 +15,7 @@ from pipelines.home import Home
 from pipelines.reporting import write_reports
 
 MONDAY, TUESDAY = date(2026, 11, 16), date(2026, 11, 17)
+MONDAYS = ["2026-11-16/index.html", "2026-11-16/summary.json", "index.html"]
 
 
 class Warehouse:
@@ -82,7 +83,7 @@ def test_a_report_counts_by_drop_reason_field_and_root_cause(warehouse):
     warehouse.con.execute("INSERT INTO warnings VALUES (?, ?, 3, 'loan', 'L-3', 'unknown_field', 'x', '1', 'm')", [MONDAY, path])
     files = warehouse.report(MONDAY)
     bounce = f"2026-11-16__loans.jsonl.{sha[:8]}.rejected.jsonl"
-    assert files == [f"2026-11-16/{bounce}", f"2026-11-16/{bounce}.reasons.csv", "2026-11-16/summary.json"]
+    assert files == [f"2026-11-16/{bounce}", f"2026-11-16/{bounce}.reasons.csv", *MONDAYS]
     summary = warehouse.summary("2026-11-16")
     assert summary["totals"] == {"drops": 1, "records": 3, "applied": 1, "rejected": 2, "warned": 1}
     assert summary["drops"][0]["bounce"] | {"sha256": ""} == {"file": bounce, "sha256": "", "lines": 2}
@@ -111,7 +112,7 @@ def test_a_report_counts_by_drop_reason_field_and_root_cause(warehouse):
 
 def test_a_held_drop_says_why_and_what_next(warehouse):
     warehouse.drop("2026-11-16/half.csv", b"x", status="held", reason="truncated")
-    assert warehouse.report(MONDAY) == ["2026-11-16/summary.json"]
+    assert warehouse.report(MONDAY) == MONDAYS
     (held,) = warehouse.summary("2026-11-16")["held"]
     assert (held["path"], held["reason"], held["detail"]) == ("2026-11-16/half.csv", "truncated", "in words")
     assert "sent again" in held["what_next"]
@@ -119,7 +120,7 @@ def test_a_held_drop_says_why_and_what_next(warehouse):
 
 def test_a_held_drop_without_a_date_is_reported_apart_and_only_while_it_is_held(warehouse):
     warehouse.drop("loans.jsonl", b"x", day=None, status="held", reason="no_business_date")
-    assert warehouse.report() == ["undated/summary.json"]
+    assert warehouse.report() == ["undated/summary.json", "index.html"]
     assert [drop["path"] for drop in warehouse.summary("undated")["held"]] == ["loans.jsonl"]
     warehouse.con.execute("DELETE FROM drops")
     assert warehouse.report() == []
@@ -135,8 +136,8 @@ def test_bounces_of_an_earlier_decision_are_removed_and_other_files_stay(warehou
     note.write_text("mine")
     warehouse.con.execute("DELETE FROM rejections")
     warehouse.con.execute("DELETE FROM rejected_lines")
-    assert warehouse.report(MONDAY) == ["2026-11-16/summary.json"]
-    assert {file.name for file in note.parent.iterdir()} == {"note.txt", "summary.json"}
+    assert warehouse.report(MONDAY) == MONDAYS
+    assert {file.name for file in note.parent.iterdir()} == {"note.txt", "summary.json", "index.html"}
     assert warehouse.summary("2026-11-16")["drops"][0]["bounce"] is None
 
 
@@ -155,7 +156,7 @@ def test_a_mended_bounce_whose_drop_has_no_rejections_any_more_is_set_aside(ware
 
 def test_a_date_of_which_nothing_is_known_any_more_loses_its_report(warehouse):
     warehouse.drop("2026-11-16.csv", b"step\n")
-    assert warehouse.report(MONDAY, TUESDAY) == ["2026-11-16/summary.json"]
+    assert warehouse.report(MONDAY, TUESDAY) == MONDAYS
     warehouse.con.execute("DELETE FROM drops")
     assert warehouse.report(MONDAY) == []
     assert list(warehouse.home.reports.iterdir()) == []
@@ -171,7 +172,7 @@ def test_the_same_decisions_give_the_same_bytes(warehouse):
     warehouse.con.execute("DELETE FROM rejections")
     warehouse.con.execute("INSERT INTO rejections FROM r")
     assert {file: (warehouse.home.reports / file).read_bytes() for file in warehouse.report(MONDAY)} == first
-    assert len(first) == 5
+    assert len(first) == 7
 
 
 def test_reports_are_for_their_owner_and_group_only(warehouse):
@@ -179,7 +180,8 @@ def test_reports_are_for_their_owner_and_group_only(warehouse):
     warehouse.report(MONDAY)
     folder = warehouse.home.reports / "2026-11-16"
     assert folder.stat().st_mode & 0o027 == 0
-    assert (folder / "summary.json").stat().st_mode & 0o137 == 0
+    for file in (folder / "summary.json", folder / "index.html", folder.parent / "index.html"):
+        assert file.stat().st_mode & 0o137 == 0
 
 
 def test_a_large_drop_bounces_in_whole_columns(warehouse):
@@ -193,7 +195,7 @@ def test_a_large_drop_bounces_in_whole_columns(warehouse):
         f"""INSERT INTO rejections SELECT DATE '2026-11-16', '2026-11-16.csv', i, NULL, NULL, NULL, 'ragged_row', NULL, NULL, 'm',
         NULL, NULL, NULL FROM range(2, {count + 2}) t(i)"""
     )
-    bounce, reasons, _ = warehouse.report(MONDAY)
+    bounce, reasons, *_ = warehouse.report(MONDAY)
     text = (warehouse.home.reports / bounce).read_bytes()
     assert text == b"step,client_id\n" + b"".join(b'"a\n%d"\n' % line for line in range(2, count + 2))
     with (warehouse.home.reports / reasons).open(newline="") as file:

@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import RenderableType
 
 from flows.commands.changes import difference_data, difference_text, in_a_sentence
-from flows.commands.night import HELD, held_table, night_data, night_text, require_inbox
+from flows.commands.night import HELD, held_text, night_data, night_text, require_inbox
 from flows.lock import hold
 from flows.settings import load_settings
 from flows.terminal import Answer, line, progress_bar, table
@@ -54,7 +54,7 @@ def release(home: Home, path: str, *, business_date: date | None) -> Answer:
 
 def resubmit(home: Home, file: Path) -> Answer:
     """Take a fixed bounce file back."""
-    place = file.absolute()
+    place = _given(home, file)
     next_step = "What is still rejected has its line in the new bounce file of its date."
     return _act(home, "resubmit", lambda s, p: acts.resubmit(home, s, place, progress=p), "Corrected", next_step)
 
@@ -66,7 +66,7 @@ def rebuild(home: Home) -> Answer:
     with hold(home, command="nightdrop rebuild"), progress_bar() as progress:
         night = acts.rebuild(home, settings, progress=progress)
     text = [line("The warehouse was made anew out of the archive and published.", "bold"), line(f"Warehouse  {home.warehouse}")]
-    return Answer(night_data(night, home), [*text, *_held(night)], HELD if night.held else 0)
+    return Answer(night_data(night, home), [*text, *held_text(night.held)], HELD if night.held else 0)
 
 
 def verify(home: Home) -> Answer:
@@ -114,7 +114,7 @@ def plan_release(home: Home, path: str, *, business_date: date | None) -> Answer
 
 def plan_resubmit(home: Home, file: Path) -> Answer:
     """Say what taking a fixed bounce file back would change."""
-    place = file.absolute()
+    place = _given(home, file)
     return _plan(home, "resubmit", lambda copy, settings: acts.resubmit(copy, settings, place))
 
 
@@ -141,6 +141,11 @@ def inbox_path(home: Home, text: str) -> str:
     if os.path.isabs(text):  # noqa: PTH117
         raise UsageError(f"{text}: it does not lie in the inbox {home.inbox}. Nothing was changed. See `nightdrop drops`.")
     return _shown(os.path.normpath(text))
+
+
+def _given(home: Home, file: Path) -> Path:
+    """Return the file that a person names, from here or, as the report's page gives it, from the home."""
+    return file.absolute() if file.exists() or not (home.root / file).exists() else home.root / file
 
 
 def require_home(home: Home) -> None:
@@ -225,9 +230,3 @@ def _flip_text(flips: list[dict[str, Any]]) -> list[RenderableType]:
     more = [line(f"and {len(flips) - _SHOWN:,} more; they are in verdict_changes", "dim")] if len(flips) > _SHOWN else []
     head = [line(""), line(f"Verdicts that are now the other way round ({len(flips):,})", "bold")]
     return [*head, table(("date", "drop", "line", "was", "now", "because of"), rows), *more]
-
-
-def _held(night: Night) -> list[RenderableType]:
-    if not night.held:
-        return []
-    return [line(""), line(f"{len(night.held)} held (nothing of them is in the warehouse)", "bold red"), held_table(night.held)]

@@ -22,7 +22,7 @@ _SETTINGS = """\
 # max_expanded = "64GiB"
 
 # How many uncompressed bytes are read and checked at a time.
-# chunk_bytes = "64MiB"
+# chunk_bytes = "32MiB"
 
 # The wanted form of a registration number per client type: a regular expression that the whole value matches.
 # [registration_patterns]

@@ -7,10 +7,12 @@ from typing import Any
 import polars as pl
 from rich.console import RenderableType
 
-from flows.terminal import line, table
+from flows.terminal import indented, line, table
 from pipelines.difference import Difference
 
 _SHOWN = 30
+_RUNS_SHOWN = 6
+_IDS_SHOWN = 8
 _MORE = "and {:,} more; --json gives all"
 
 
@@ -88,13 +90,33 @@ def _verdicts(found: Difference, before: str, after: str) -> list[RenderableType
     told = ", ".join(f"{count:,} {_turn(turn)}" for turn, count in counts.items())
     # A verdict that turns is what a person looks for, then what is refused; that the rest comes or goes, its drop says.
     one_sided = pl.col("was").is_null() | pl.col("now").is_null()
-    turned = found.verdicts.sort(one_sided, pl.col("now").ne_missing("rejected"), maintain_order=True)
+    together = (
+        found.verdicts.group_by("business_date", "path", "was", "now", maintain_order=True)
+        .agg(pl.col("line").sort().alias("lines"))
+        .sort(one_sided, pl.col("now").ne_missing("rejected"), maintain_order=True)
+    )
+    rows = [
+        (row["business_date"], row["path"], _lines(row["lines"]), row["was"], row["now"])
+        for row in together.head(_SHOWN).to_dicts()
+    ]
     return [
         line(""),
         line(f"{_plural(found.verdicts.height, 'verdict')}: {told}", "bold"),
-        table(("date", "drop", "line", before, after), turned.head(_SHOWN).rows()),
-        *_left(turned),
+        table(("date", "drop", "lines", before, after), rows),
+        *_left(together),
     ]
+
+
+def _lines(numbers: list[int]) -> str:
+    """Return the lines of one drop that share a turn: the first ones, runs of them together."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    words = [str(first) if first == last else f"{first}-{last}" for first, last in runs[:_RUNS_SHOWN]]
+    return ", ".join([*words, "…"] if len(runs) > _RUNS_SHOWN else words) + (f" ({len(numbers):,})" if len(numbers) > 1 else "")
 
 
 def _turn(turn: str) -> str:
@@ -106,25 +128,36 @@ def _records(found: Difference, before: str, after: str) -> list[RenderableType]
     if found.records.is_empty():
         return []
     told = ", ".join(f"{count:,} {change}" for change, count in _counts(found)["records"].items())
-    records = found.records.sort(pl.col("change") != "changed", maintain_order=True)
+    many = _plural(sum(_counts(found)["records"].values()), "record")
+    text: list[RenderableType] = [line(""), line(f"{many}: {told}", "bold")]
+    for (change, category), ids in _whole_records(found.records):
+        shown = ", ".join(ids[:_IDS_SHOWN])
+        left = f" and {len(ids) - _IDS_SHOWN:,} more" if len(ids) > _IDS_SHOWN else ""
+        text.append(indented(f"{change}: {_plural(len(ids), category)}, {shown}{left}", by=2))
+    changed = found.records.filter(pl.col("change") == "changed")
+    if changed.is_empty():
+        return text
     rows = [
         (row["category"], row["id"], row["change"], row["field"], row["before"], row["after"])
-        for row in records.head(_SHOWN).to_dicts()
+        for row in changed.head(_SHOWN).to_dicts()
     ]
-    many = _plural(sum(_counts(found)["records"].values()), "record")
+    return [*text, table(("record", "id", "change", "field", before, after), rows), *_left(changed)]
+
+
+def _whole_records(records: pl.DataFrame) -> list[tuple[tuple[str, str], list[str]]]:
+    """Return the ids of the records that come or go, by change and category."""
+    whole = records.filter(pl.col("change") != "changed")
     return [
-        line(""),
-        line(f"{many}: {told}", "bold"),
-        table(("record", "id", "change", "field", before, after), rows),
-        *_left(records),
+        ((change, category), ids)
+        for change, category, ids in whole.group_by("change", "category", maintain_order=True).agg("id").iter_rows()
     ]
 
 
 def _tables(found: Difference, before: str, after: str) -> list[RenderableType]:
     if not found.tables:
         return []
-    rows = [(name, rows.only_before.height, rows.only_after.height) for name, rows in found.tables.items()]
-    return [line(""), line("Rows that only one side has", "bold"), table(("table", before, after), rows)]
+    sides = [f"{name} {rows.only_before.height:,} → {rows.only_after.height:,}" for name, rows in found.tables.items()]
+    return [line(""), line(f"Rows that only one side has ({before} → {after}): {', '.join(sides)}", "dim")]
 
 
 def _left(rows: pl.DataFrame) -> list[RenderableType]:

@@ -8,12 +8,11 @@ from datetime import date
 from typing import Any
 
 from rich.console import RenderableType
-from rich.padding import Padding
 
-from flows.terminal import Answer, line, table
-from pipelines.explaining import Chapter, FieldStory, Finding, Relative, Story, Told
+from flows.terminal import Answer, indented, line, table
 from pipelines.explaining import explain as tell
 from pipelines.home import Home
+from pipelines.stories import Chapter, FieldStory, Finding, Relative, Story, Told
 
 _VALUE_SHOWN = 200
 _LINE_SHOWN = 500
@@ -45,18 +44,19 @@ def _chapter(story: Story, chapter: Chapter) -> list[RenderableType]:
     by_then = f" by the end of {story.as_of}" if story.as_of else ""
     text: list[RenderableType] = [line(f"{chapter.category} {story.id}: {_life(chapter)}{by_then}", "bold")]
     text += [_relative(relative) for relative in chapter.relatives if relative.parent]
+    text += [line(""), line(_count(len(chapter.events), "event") + f" about it{by_then}", "bold")]
+    held: dict[str, object] = {}
+    for told in chapter.events:
+        text += _event(told, held)
+    if chapter.later:
+        text.append(line(f"{_count(chapter.later, 'event')} after that date (without --as-of all are told)", "dim"))
     if chapter.fields:
         title = f"The record as it stood at the end of {story.as_of}" if story.as_of else "The record as it stands"
         text += [line(""), line(title, "bold"), _fields(field for field in chapter.fields if field.how != "absent")]
         absent = [field.name for field in chapter.fields if field.how == "absent"]
         text += (
-            [_indented(f"null, for its create left them out and nothing sent them since: {', '.join(absent)}")] if absent else []
+            [indented(f"null, for its create left them out and nothing sent them since: {', '.join(absent)}")] if absent else []
         )
-    text += [line(""), line(_count(len(chapter.events), "event") + f" about it{by_then}", "bold")]
-    for told in chapter.events:
-        text += _event(told)
-    if chapter.later:
-        text.append(line(f"{_count(chapter.later, 'event')} after that date (without --as-of all are told)", "dim"))
     children = [relative for relative in chapter.relatives if not relative.parent]
     if children:
         text += [line(""), line("What hangs on it", "bold"), *_some(map(_relative, children), len(children))]
@@ -66,7 +66,7 @@ def _chapter(story: Story, chapter: Chapter) -> list[RenderableType]:
             for refused in chapter.refused
         ]
         title = f"{_count(len(words), 'event')} of others rejected because of it"
-        text += [line(""), line(title, "bold"), *_some(map(_indented, words), len(words))]
+        text += [line(""), line(title, "bold"), *_some(map(indented, words), len(words))]
     return text
 
 
@@ -81,7 +81,7 @@ def _relative(relative: Relative) -> RenderableType:
     life = f"created {relative.created_on}" if relative.created_on else "never created"
     ended = f", deleted {relative.deleted_on}" if relative.deleted_on else ""
     of = "of " if relative.parent else ""
-    return _indented(f"{of}{relative.category} {relative.id}: {life}{ended}")
+    return indented(f"{of}{relative.category} {relative.id}: {life}{ended}")
 
 
 def _fields(fields: Iterable[FieldStory]) -> RenderableType:
@@ -96,28 +96,45 @@ def _where(field: FieldStory) -> str:
     return " ".join(filter(None, (str(field.line or ""), f"({_WORDS[field.how]})" if field.how in _WORDS else "")))
 
 
-def _event(told: Told) -> list[RenderableType]:
+def _event(told: Told, held: dict[str, object]) -> list[RenderableType]:
+    """Tell one event; `held` has what the record held before it, and takes what it brings."""
     style = "red" if told.verdict == "rejected" else ""
     text: list[RenderableType] = [line(f"{told.position}: {told.step or 'no step'}, {told.verdict}", style)]
     if told.replaced_by:
         with_ = f"line {told.replaced_by.its_line} of the file {told.replaced_by.sha256[:8]}"
-        text.append(_indented(f"corrected by {with_}, resubmitted {told.replaced_by.submitted_at:%Y-%m-%d %H:%M:%S} UTC"))
+        text.append(indented(f"corrected by {with_}, resubmitted {told.replaced_by.submitted_at:%Y-%m-%d %H:%M:%S} UTC"))
     if told.sent is not None:
-        sent = [f"{name}: {_short(_words(value), _VALUE_SHOWN)}" for name, value in told.sent.items()]
-        text.append(_indented(f"sent     {', '.join(sent) or 'nothing but its id'}"))
+        sent = [_sent(name, value, held if told.step == "update" else {}) for name, value in told.sent.items()]
+        text.append(indented(f"sent     {', '.join(sent) or 'nothing but its id'}"))
+        held.update(told.sent if told.verdict == "applied" else {})
     elif told.raw is not None:
-        text.append(_indented(f"line     {_short(told.raw.decode('utf-8', 'backslashreplace'), _LINE_SHOWN)}"))
+        text.append(indented(f"line     {_short(told.raw.decode('utf-8', 'backslashreplace'), _LINE_SHOWN)}"))
     else:
-        text.append(_indented("sent     not known: neither the event log nor the archive has this line any more"))
+        text.append(indented("sent     not known: neither the event log nor the archive has this line any more"))
     if told.reasons:
-        text += [_indented(f"why not  {_finding(reason)}: {reason.message}") for reason in told.reasons]
+        text += [indented(f"why not  {_finding(reason)}: {reason.message}") for reason in told.reasons]
         causes = dict.fromkeys((reason.cause, reason.cause_message) for reason in told.reasons if reason.cause)
-        text += [_indented(f"cause    {cause}, which was rejected: {message}") for cause, message in causes]
-    text += [_indented(f"warning  {_finding(warning)}: {warning.message}") for warning in told.warnings]
+        text += [indented(f"cause    {cause}, which was rejected: {message}") for cause, message in causes]
+    if told.verdict == "rejected":
+        text.append(indented(_next_step(told)))
+    text += [indented(f"warning  {_finding(warning)}: {warning.message}") for warning in told.warnings]
     for flip in told.flips:
         because = f" because of {flip.because_path}" if flip.because_path else ""
-        text.append(_indented(f"changed  {flip.was} before, {flip.now} since run {flip.run_id}{because}"))
+        text.append(indented(f"changed  {flip.was} before, {flip.now} since run {flip.run_id}{because}"))
     return text
+
+
+def _sent(name: str, value: object, held: dict[str, object]) -> str:
+    """Return a value that was sent, and the one it stands in for."""
+    now = _short(_words(value), _VALUE_SHOWN)
+    before = held.get(name)
+    return f"{name}: {now}" if before in (None, value) else f"{name}: {_short(_words(before), _VALUE_SHOWN)} → {now}"
+
+
+def _next_step(told: Told) -> str:
+    if any(reason.cause for reason in told.reasons):
+        return "next     mend its cause: this one is decided again by itself"
+    return f"next     mend its line in reports/{told.position.business_date}/, then `nightdrop resubmit` that file"
 
 
 def _finding(finding: Finding) -> str:
@@ -137,11 +154,7 @@ def _short(text: str, length: int) -> str:
 
 def _some(lines: Iterable[RenderableType], count: int) -> list[RenderableType]:
     shown = [words for _, words in zip(range(_LISTED), lines, strict=False)]
-    return [*shown, _indented(f"and {count - _LISTED:,} more (--json lists all)")] if count > _LISTED else shown
-
-
-def _indented(words: str) -> RenderableType:
-    return Padding(line(words), (0, 0, 0, 4), expand=False)
+    return [*shown, indented(f"and {count - _LISTED:,} more (--json lists all)")] if count > _LISTED else shown
 
 
 def _count(number: int, what: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 import duckdb
 from rich.console import RenderableType
 
-from flows.commands.night import held_table
+from flows.commands.night import held_text
 from flows.lock import holder_of
 from flows.terminal import Answer, counted, line, size, table
 from pipelines.database import connect
@@ -186,7 +186,7 @@ def _status_text(data: dict[str, Any], held: list[DropResult]) -> list[Renderabl
     text += _pending_words(data)
     text.append(line("Disk       " + ", ".join(f"{name} {size(count)}" for name, count in data["disk"].items())))
     if held:
-        text += [line(""), line("Held: nothing of these is in the warehouse", "bold red"), held_table(tuple(held))]
+        text += held_text(held)
     return text
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import date
 from typing import Any
@@ -10,11 +12,12 @@ from rich.console import RenderableType
 
 from flows.lock import hold, holder_of
 from flows.settings import load_settings
-from flows.terminal import Answer, counted, line, progress_bar, table
+from flows.terminal import Answer, counted, indented, line, plain, progress_bar, table
 from pipelines.discovery import discover
+from pipelines.headline import Headline, State, headline
 from pipelines.home import Home
 from pipelines.problems import HomeBusyError, NightdropError
-from pipelines.summary import WHAT_NEXT, DropResult, Night
+from pipelines.summary import WHAT_NEXT, DropResult, Night, RootCause
 
 HELD = 3
 """Exit code of a run that is done while some drop is held."""
@@ -59,40 +62,57 @@ def night_data(night: Night, home: Home) -> dict[str, Any]:
 
 
 def night_text(night: Night, home: Home) -> list[RenderableType]:
-    """Return what a person reads at the end of a run."""
+    """Return what a person reads at the end of a run: fine or not, held, root causes, top reasons; then the drops."""
     decided = [drop for drop in night.drops if drop.status != "held"]
-    text: list[RenderableType] = []
-    if decided:
-        text += [_drop_table(decided), line("")]
-    if night.changed:
-        flipped = f", {night.flipped:,} earlier verdicts now the other way round" if night.flipped else ""
-        events = counted(night.events, "event")
-        text.append(line(f"{events}: {night.applied:,} applied, {night.rejected:,} rejected{flipped}.", "bold"))
-    elif not night.drops and home.inbox.is_dir() and not discover(home.inbox):
-        text.append(line(f"No drops: the inbox {home.inbox} is empty. The warehouse is as it was.", "bold"))
-    elif night.dates:
-        reports = counted(len(night.dates), "report")
-        text.append(line("Nothing new came in. What an earlier run had left undone is done now:", "bold"))
-        text.append(line(f"the warehouse is published, {reports} written.", "bold"))
-    else:
-        text.append(line("Nothing new: the warehouse is as it was.", "bold"))
+    text: list[RenderableType] = [_headline(night), *_came_to(night, home)]
+    text += held_text(night.held)
     if night.causes:
-        text += [line(""), line("Root causes: rejected creates that others wait for", "bold"), _cause_table(night)]
+        text += [line(""), line("Root causes: rejected creates that others wait for", "bold"), *map(_cause, night.causes)]
     if night.reasons:
         text += [line(""), line("Why events were rejected", "bold"), *_reasons(night.reasons)]
-    if night.held:
-        text += [
-            line(""),
-            line(f"{len(night.held)} held (nothing of them is in the warehouse)", "bold red"),
-            held_table(night.held),
-        ]
+    if decided:
+        text += [line(""), line("Drops", "bold"), _drop_table(decided)]
     return [*text, line(""), *_places(night, home)]
 
 
-def held_table(held: tuple[DropResult, ...]) -> RenderableType:
-    """Return a table of held drops: why, and what to do about it."""
-    rows = [(drop.path, drop.reason, drop.detail, WHAT_NEXT.get(drop.reason or "", "")) for drop in held]
-    return table(("drop", "held for", "what is wrong", "what to do"), rows)
+_COLOURS: dict[State, str] = {"fine": "bold green", "refused": "bold yellow", "held": "bold red"}
+
+
+def _headline(night: Night) -> RenderableType:
+    """Say whether the night is fine, with what was decided in it and all that is held."""
+    drops = sum(drop.status == "applied" for drop in night.drops)
+    if night.held or night.events:
+        said = headline(drops=drops, records=night.events, rejected=night.rejected, roots=0, held=len(night.held))
+    else:
+        said = Headline("fine", "Nothing is held, nothing was refused.")
+    word = {"fine": "Fine", "refused": "Refused", "held": "Held"}[said.state]
+    return line(f"{word}: {said.sentence}", _COLOURS[said.state])
+
+
+def _came_to(night: Night, home: Home) -> list[RenderableType]:
+    if night.changed:
+        flipped = f", {night.flipped:,} earlier verdicts now the other way round" if night.flipped else ""
+        events = counted(night.events, "event")
+        return [line(f"{events}: {night.applied:,} applied, {night.rejected:,} rejected{flipped}.")]
+    if not night.drops and home.inbox.is_dir() and not discover(home.inbox):
+        return [line(f"No drops: the inbox {home.inbox} is empty. The warehouse is as it was.")]
+    if night.dates:
+        reports = counted(len(night.dates), "report")
+        left = "Nothing new came in. What an earlier run had left undone is done now:"
+        return [line(left), line(f"the warehouse is published, {reports} written.")]
+    return [line("Nothing new: the warehouse is as it was.")]
+
+
+def held_text(held: Sequence[DropResult]) -> list[RenderableType]:
+    """Return the held drops: of each what is wrong and what to do about it, its path in the commands."""
+    if not held:
+        return []
+    text: list[RenderableType] = [line(""), line(f"{len(held)} held (nothing of them is in the warehouse)", "bold red")]
+    for drop in held:
+        text.append(line(f"{drop.path}: {drop.reason}{f', {drop.detail}' if drop.detail else ''}"))
+        next_step = WHAT_NEXT.get(drop.reason or "")
+        text += [indented(next_step.replace("PATH", shlex.quote(plain(drop.path))))] if next_step else []
+    return text
 
 
 def _drop_table(drops: list[DropResult]) -> RenderableType:
@@ -105,9 +125,9 @@ def _drop_table(drops: list[DropResult]) -> RenderableType:
     return table(columns, rows)
 
 
-def _cause_table(night: Night) -> RenderableType:
-    rows = [(cause.business_date, cause.path, cause.line, cause.codes, cause.followers) for cause in night.causes]
-    return table(("date", "drop", "line", "rejected for", "followers"), rows)
+def _cause(cause: RootCause) -> RenderableType:
+    follow = f"{cause.followers:,} follow{'s' if cause.followers == 1 else ''}"
+    return indented(f"{follow} from line {cause.line} of {cause.path} ({cause.business_date}): {cause.codes}", by=2)
 
 
 def _reasons(reasons: dict[str, int]) -> list[RenderableType]:
@@ -123,4 +143,7 @@ def _places(night: Night, home: Home) -> list[RenderableType]:
     text: list[RenderableType] = [line(f"Warehouse  {home.warehouse}")] if home.warehouse.exists() else []
     if home.reports.is_dir():
         text.append(line(f"Reports    {reports}"))
+    page = home.reports / "index.html" if len(night.dates) != 1 else home.reports / str(night.dates[0]) / "index.html"
+    if page.exists():
+        text.append(line(f"Look at    {page}"))
     return [*text, line(f"{night.seconds:.1f} s{': ' if steps else ''}{steps}", "dim")]

@@ -1,0 +1,163 @@
+"""`reports/index.html`: the dates side by side. How much came, which share was refused for what, which dates are missing."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import date, timedelta
+from typing import Any
+
+import duckdb
+import orjson
+
+from pipelines.charts import stacked
+from pipelines.headline import headline
+from pipelines.mornings import Row
+from pipelines.pages import rendered, with_what_next
+
+CHARTED = 60
+"""The last dates with drops stand in the charts; the table has all."""
+_SERIES = 5
+"""Reasons with a colour of their own; the others are drawn as one."""
+_REASONS_SHOWN = 4
+"""Of each date in the table; one never seen before is always told of."""
+_WEEKEND = (5, 6)
+_MOST_GAPS = 400
+"""Days without a drop that are listed one by one; a longer gap is one line."""
+
+_DATES = """
+    SELECT business_date AS day,
+        count(*) FILTER (status = 'applied') AS drops, count(*) FILTER (status = 'held') AS held,
+        coalesce(sum(records) FILTER (status = 'applied'), 0)::BIGINT AS records,
+        coalesce(sum(rejected) FILTER (status = 'applied'), 0)::BIGINT AS rejected,
+        coalesce(sum(warned) FILTER (status = 'applied'), 0)::BIGINT AS warned
+    FROM drops WHERE business_date IS NOT NULL GROUP BY 1 ORDER BY 1
+"""
+_REASONS = """
+    SELECT business_date, code, count(DISTINCT (path, line)) AS records,
+        business_date = min(business_date) OVER (PARTITION BY code) AS first
+    FROM rejections GROUP BY business_date, code ORDER BY business_date, records DESC, code
+"""
+_ROOTS = """
+    SELECT business_date,
+        count(DISTINCT (coalesce(cause_date, business_date), coalesce(cause_path, path), coalesce(cause_line, line)))
+    FROM rejections GROUP BY 1
+"""
+
+
+def calendar_page(con: duckdb.DuckDBPyConnection, without_date: Sequence[Row]) -> bytes | None:
+    """Return the page over all dates and the held drops without one; None when nothing ever came."""
+    dates = _rows(con, _DATES)
+    if not dates and not without_date:
+        return None
+    roots = dict(con.execute(_ROOTS).fetchall())
+    reasons: dict[date, list[Row]] = defaultdict(list)
+    for row in _rows(con, _REASONS):
+        # On the very first date everything is new.
+        row["new"] = row.pop("first") and row["business_date"] != dates[0]["day"]
+        reasons[row["business_date"]].append(row)
+    for row in dates:
+        row["told"] = _told(row, roots.get(row["day"], 0))
+        row["reasons"] = reasons[row["day"]]
+        row["told_of"] = [r for place, r in enumerate(row["reasons"]) if r["new"] or place < _REASONS_SHOWN]
+    last = dates[-1] if dates else None
+    held = sum(row["held"] for row in dates) + len(without_date)
+    return rendered(
+        "calendar.html",
+        told=headline(
+            drops=last["drops"] if last else 0,
+            records=last["records"] if last else 0,
+            rejected=last["rejected"] if last else 0,
+            roots=roots.get(last["day"], 0) if last else 0,
+            held=held,
+        ),
+        last=last,
+        most=max((row["records"] for row in dates), default=0) or 1,
+        rows=_with_gaps(dates),
+        missing=[row for row in _with_gaps(dates) if "gap" in row],
+        all_held=held,
+        held=with_what_next(without_date),
+        mark=_mark(without_date),
+        **_charts(_with_empty_days(dates[-CHARTED:])),
+    )
+
+
+def is_of(page: bytes, without_date: Sequence[Row]) -> bool:
+    """Tell whether a page tells of exactly those held drops without a date."""
+    return f'data-undated="{_mark(without_date)}"'.encode() in page[:4096]
+
+
+def _told(row: Row, roots: int) -> Any:
+    return headline(drops=row["drops"], records=row["records"], rejected=row["rejected"], roots=roots, held=row["held"])
+
+
+def _with_gaps(dates: Sequence[Row]) -> list[Row]:
+    """Return the dates, the last one first, and between them the days on which nothing came."""
+    rows: list[Row] = []
+    after: date | None = None
+    for row in reversed(dates):
+        if after is not None:
+            rows += _gap(row["day"], after)
+        rows.append(row)
+        after = row["day"]
+    return rows
+
+
+def _gap(before: date, after: date) -> list[Row]:
+    missing = (after - before).days - 1
+    if missing > _MOST_GAPS:
+        return [{"gap": before + timedelta(1), "to": after - timedelta(1), "days": missing, "weekend": False}]
+    days = [after - timedelta(number) for number in range(1, missing + 1)]
+    return [{"gap": day, "to": day, "days": 1, "weekend": day.weekday() in _WEEKEND} for day in days]
+
+
+def _with_empty_days(dates: Sequence[Row]) -> list[Row]:
+    """Return the dates with the days on which nothing came as empty places, unless these were more than the dates."""
+    if not dates or (dates[-1]["day"] - dates[0]["day"]).days > 2 * CHARTED:
+        return list(dates)
+    by_day = {row["day"]: row for row in dates}
+    days = [dates[0]["day"] + timedelta(number) for number in range((dates[-1]["day"] - dates[0]["day"]).days + 1)]
+    return [by_day.get(day, {"day": day, "records": 0, "rejected": 0, "reasons": []}) for day in days]
+
+
+def _charts(dates: Sequence[Row]) -> dict[str, Any]:
+    if not dates:
+        return {"volume": None, "shares": None, "series": []}
+    labels = [f"{row['day']:%m-%d}" for row in dates]
+    counts: dict[str, int] = defaultdict(int)
+    for row in dates:
+        for reason in row["reasons"]:
+            counts[reason["code"]] += reason["records"]
+    most = sorted(counts, key=lambda code: (-counts[code], code))[:_SERIES]
+    shares: dict[str, list[float | None]] = {code: [] for code in most}
+    others: list[float | None] = []
+    for row in dates:
+        found = {reason["code"]: reason["records"] for reason in row["reasons"]}
+        total = row["records"] or 1
+        for code in most:
+            shares[code].append(round(100 * found[code] / total, 4) if code in found else None)
+        left = sum(count for code, count in found.items() if code not in most)
+        others.append(round(100 * left / total, 4) if left else None)
+    if any(others):
+        shares["other reasons"] = others
+    volume = {
+        "applied": [row["records"] - row["rejected"] for row in dates],
+        "refused": [row["rejected"] for row in dates],
+    }
+    return {
+        "volume": stacked(f"Records a date, {labels[0]} to {labels[-1]}", labels, volume),
+        "shares": stacked("Share of records refused, by reason", labels, shares, unit=" %") if most else None,
+        "series": list(shares),
+    }
+
+
+def _mark(without_date: Sequence[Row]) -> str:
+    told = [(drop["path"], drop["sha256"], drop["reason"], drop["detail"]) for drop in without_date]
+    return hashlib.sha256(orjson.dumps(told)).hexdigest()[:16]
+
+
+def _rows(con: duckdb.DuckDBPyConnection, sql: str) -> list[Row]:
+    found = con.execute(sql)
+    names = [column[0] for column in found.description or ()]
+    return [dict(zip(names, row, strict=True)) for row in found.fetchall()]

@@ -1,0 +1,267 @@
+"""What the warehouse says of a business date the morning after: everything that its report tells, and nothing else.
+
+Many dates are asked for together, one query a table, so that a night that touches a year of dates is no year of nights.
+No clock and no run is in it but those in the tables: the same decisions give the same report.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+import duckdb
+import polars as pl
+
+from pipelines.database import handed_over, query
+from pipelines.discovery import path_key
+
+Row = dict[str, Any]
+SHOWN_AT_MOST = 100_000
+"""Rejections of one date that its page holds; the bounces and `rejections` have all."""
+ROOT_CAUSES_SHOWN = 100
+FOLLOWERS_SHOWN = 12
+FLIPS_SHOWN = 1000
+CLOSED_SHOWN = 1000
+WARNINGS_SHOWN = 5
+"""Examples of each kind of warning."""
+_RAW_BYTES = 65_536
+"""Of a longer line only its beginning is looked at for the page."""
+_TOGETHER = 200_000
+"""Rejections that are asked for at once: they bound the memory."""
+
+_DROPS = """
+    SELECT business_date, path, sha256, bytes, records, applied, rejected, warned, status, reason, detail
+    FROM drops SEMI JOIN days USING (business_date)
+"""
+_UNDATED = """
+    SELECT path, sha256, bytes, records, applied, rejected, warned, status, reason, detail
+    FROM drops WHERE business_date IS NULL AND status = 'held'
+"""
+# A record may have the same code under several fields, so reasons and records are counted apart.
+_REASONS = """
+    SELECT business_date, code, count(*) AS reasons, count(DISTINCT (path, line)) AS records,
+           count(*) FILTER (cause_line IS NULL) AS root_causes, count(*) FILTER (cause_line IS NOT NULL) AS followers,
+           min(message) AS example
+    FROM rejections SEMI JOIN days USING (business_date) GROUP BY ALL ORDER BY root_causes DESC, reasons DESC, code
+"""
+_FIELDS = """
+    SELECT business_date, field, code, count(*) AS reasons
+    FROM rejections SEMI JOIN days USING (business_date) GROUP BY ALL ORDER BY field NULLS FIRST, reasons DESC, code
+"""
+_PATHS = """
+    SELECT business_date, path, code, count(*) AS reasons
+    FROM rejections SEMI JOIN days USING (business_date) GROUP BY ALL ORDER BY path, reasons DESC, code
+"""
+_FOLLOWED = """
+    SELECT business_date, count(DISTINCT (cause_date, cause_path, cause_line)) FILTER (cause_line IS NOT NULL) AS causes,
+           count(cause_line) AS followers,
+           count(DISTINCT (coalesce(cause_date, business_date), coalesce(cause_path, path), coalesce(cause_line, line))) AS roots
+    FROM rejections SEMI JOIN days USING (business_date) GROUP BY ALL
+"""
+_TOP_CAUSES = f"""
+    SELECT business_date AS day, cause_date, cause_path, cause_line, count(*) AS followers
+    FROM rejections SEMI JOIN days USING (business_date) WHERE cause_line IS NOT NULL GROUP BY 1, 2, 3, 4
+    QUALIFY row_number() OVER (PARTITION BY day ORDER BY followers DESC, cause_date, cause_path, cause_line)
+        <= {ROOT_CAUSES_SHOWN}
+"""
+_ROOT_CAUSES = """
+    SELECT day, business_date, path, line, any_value(r.category) AS category, any_value(r.entity_id) AS id,
+           list(DISTINCT r.code ORDER BY r.code) AS codes, any_value(followers) AS followers,
+           string_agg(DISTINCT r.message, chr(10) ORDER BY r.message) AS messages
+    FROM (SELECT day, cause_date AS business_date, cause_path AS path, cause_line AS line, followers FROM top_causes)
+    JOIN rejections AS r USING (business_date, path, line)
+    GROUP BY day, business_date, path, line ORDER BY day, followers DESC, business_date, path, line
+"""
+_FOLLOWERS = f"""
+    SELECT r.business_date AS day, r.cause_date, r.cause_path, r.cause_line, r.path, r.line, r.category, r.step,
+           r.entity_id AS id, r.code, r.message
+    FROM rejections AS r SEMI JOIN top_causes AS t ON t.day = r.business_date AND t.cause_date = r.cause_date
+        AND t.cause_path = r.cause_path AND t.cause_line = r.cause_line
+    QUALIFY row_number() OVER (PARTITION BY day, r.cause_date, r.cause_path, r.cause_line ORDER BY r.path, r.line, r.code)
+        <= {FOLLOWERS_SHOWN} ORDER BY r.path, r.line, r.code
+"""
+# The last change of each verdict that is now another than it once was.
+_FLIPS = f"""
+    SELECT business_date, path, line, was, now, because_path, count(*) OVER (PARTITION BY business_date) AS of
+    FROM (
+        SELECT * FROM verdict_changes SEMI JOIN days USING (business_date)
+        QUALIFY row_number() OVER (PARTITION BY business_date, path, line ORDER BY rowid DESC) = 1
+    )
+    QUALIFY row_number() OVER (PARTITION BY business_date ORDER BY path, line) <= {FLIPS_SHOWN} ORDER BY business_date, path, line
+"""
+_CLOSED = f"""
+    SELECT c.business_date, c.path, c.line, c.sha256, c.its_line, c.submitted_at, e.category, e.entity_id AS id, e.verdict,
+           count(*) OVER (PARTITION BY c.business_date) AS of,
+           count(*) FILTER (e.verdict = 'applied') OVER (PARTITION BY c.business_date) AS closed
+    FROM corrections AS c SEMI JOIN days USING (business_date)
+    LEFT JOIN events AS e ON e.business_date = c.business_date AND e.path = c.path AND e.line = c.line
+    QUALIFY row_number() OVER (PARTITION BY c.business_date ORDER BY c.path, c.line) <= {CLOSED_SHOWN}
+    ORDER BY c.business_date, c.path, c.line
+"""
+_WARNINGS = """
+    SELECT business_date, code, count(*) AS warnings, count(DISTINCT (path, line)) AS records
+    FROM warnings SEMI JOIN days USING (business_date) GROUP BY ALL ORDER BY warnings DESC, code
+"""
+_WARNED = f"""
+    SELECT business_date, code, path, line, entity_id AS id, field, value, message
+    FROM warnings SEMI JOIN days USING (business_date)
+    QUALIFY row_number() OVER (PARTITION BY business_date, code ORDER BY path, line, field, value) <= {WARNINGS_SHOWN}
+    ORDER BY business_date, code, path, line, field, value
+"""
+_REJECTIONS = """
+    SELECT business_date, path, line, category, step, entity_id AS id, code, field, value, message,
+           cause_date, cause_path, cause_line
+    FROM rejections SEMI JOIN days USING (business_date)
+"""
+_FIRST_ONES = f"""
+    QUALIFY row_number() OVER (PARTITION BY business_date ORDER BY path, line, code, field, value, message) <= {SHOWN_AT_MOST}
+"""
+_LINES = f"""
+    SELECT business_date, path, line, raw[:{_RAW_BYTES}] AS raw, octet_length(raw) AS length
+    FROM rejected_lines SEMI JOIN shown USING (business_date, path, line)
+"""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Morning:
+    """One business date as the warehouse has it. Counts are of all, lists may be cut (`…_SHOWN`)."""
+
+    day: date
+    drops: list[Row]
+    """Every edition, by position."""
+    reasons: list[Row] = field(default_factory=list)
+    fields: list[Row] = field(default_factory=list)
+    paths: list[Row] = field(default_factory=list)
+    """path, code, reasons."""
+    followed: Row = field(default_factory=lambda: {"causes": 0, "followers": 0, "roots": 0})
+    causes: list[Row] = field(default_factory=list)
+    """The causes with most followers; `some` are the first of these."""
+    flips: list[Row] = field(default_factory=list)
+    corrections: list[Row] = field(default_factory=list)
+    warnings: list[Row] = field(default_factory=list)
+    """A kind a row; `some` are examples."""
+    rejections: pl.DataFrame = field(default_factory=pl.DataFrame)
+    """A row a reason, by position: the columns of `rejections` and `raw` (its beginning), `length`."""
+
+    @property
+    def totals(self) -> dict[str, int]:
+        """Return the counts over the drops that live."""
+        living = [drop for drop in self.drops if drop["status"] == "applied"]
+        names = ("records", "applied", "rejected", "warned")
+        return {"drops": len(living)} | {name: sum(drop[name] or 0 for drop in living) for name in names}
+
+    @property
+    def held(self) -> list[Row]:
+        """Return the drops that wait for a person."""
+        return [drop for drop in self.drops if drop["status"] == "held"]
+
+
+def mornings(con: duckdb.DuckDBPyConnection, days: Sequence[date]) -> Iterator[Morning]:
+    """Yield what is to be told of each date, in their order; a date of which nothing is known has no drops."""
+    for some in _batches(con, days):
+        yield from _together(con, some)
+
+
+def undated(con: duckdb.DuckDBPyConnection) -> list[Row]:
+    """Return the drops that are held for want of a business date, or that have none."""
+    return sorted(query(con, _UNDATED).to_dicts(), key=_edition)
+
+
+def _batches(con: duckdb.DuckDBPyConnection, days: Sequence[date]) -> Iterator[list[date]]:
+    counts = dict(
+        con.execute("SELECT business_date, sum(rejected)::BIGINT FROM drops WHERE status = 'applied' GROUP BY ALL").fetchall()
+    )
+    batch: list[date] = []
+    together = 0
+    for day in sorted(set(days)):
+        expected = min(counts.get(day) or 0, SHOWN_AT_MOST)
+        if batch and together + expected > _TOGETHER:
+            yield batch
+            batch, together = [], 0
+        batch.append(day)
+        together += expected
+    if batch:
+        yield batch
+
+
+def _together(con: duckdb.DuckDBPyConnection, days: list[date]) -> Iterator[Morning]:
+    frame = pl.DataFrame({"business_date": days}, schema={"business_date": pl.Date()})
+    with handed_over(con, days=frame):
+        drops, reasons, fields, paths = (_by_day(query(con, sql)) for sql in (_DROPS, _REASONS, _FIELDS, _PATHS))
+        followed, flips, closed = (_by_day(query(con, sql)) for sql in (_FOLLOWED, _FLIPS, _CLOSED))
+        causes = _causes(con)
+        warnings = _with_examples(_by_day(query(con, _WARNINGS)), query(con, _WARNED))
+        rejections = _rejections(con, cut=any(sum(row["reasons"] for row in rows) > SHOWN_AT_MOST for rows in reasons.values()))
+    for day in days:
+        yield Morning(
+            day,
+            sorted(drops[day], key=_edition),
+            reasons[day],
+            fields[day],
+            sorted(paths[day], key=lambda row: path_key(row["path"])),
+            (followed[day] or [{"causes": 0, "followers": 0, "roots": 0}])[0],
+            causes[day],
+            _by_path(flips[day]),
+            _by_path(closed[day]),
+            warnings[day],
+            rejections.get((day,), pl.DataFrame(schema=_rejection_schema(rejections))),
+        )
+
+
+def _rejections(con: duckdb.DuckDBPyConnection, *, cut: bool) -> dict[tuple[object, ...], pl.DataFrame]:
+    """Return the reasons with their lines, by date, in the order of positions."""
+    found = query(con, _REJECTIONS + _FIRST_ONES * cut)
+    key = ["business_date", "path", "line"]
+    lines = query(con, _LINES, shown=found.select(key).unique())
+    paths = sorted(found["path"].unique(), key=path_key)
+    order = pl.DataFrame({"path": paths, "rank": range(len(paths))}, schema={"path": pl.String(), "rank": pl.Int64()})
+    told = found.join(lines, on=key, how="left").join(order, on="path", how="left")
+    told = told.sort("business_date", "rank", "line", "code", "field", "value", "message", nulls_last=False).drop("rank")
+    return dict(told.partition_by("business_date", as_dict=True)) or {(None,): told}
+
+
+def _rejection_schema(rejections: dict[tuple[object, ...], pl.DataFrame]) -> pl.Schema:
+    return next(iter(rejections.values())).schema
+
+
+def _causes(con: duckdb.DuckDBPyConnection) -> dict[date, list[Row]]:
+    top = query(con, _TOP_CAUSES)
+    found: dict[date, list[Row]] = defaultdict(list)
+    if top.is_empty():
+        return found
+    causes, followers = (query(con, sql, top_causes=top) for sql in (_ROOT_CAUSES, _FOLLOWERS))
+    some: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
+    for row in followers.iter_rows(named=True):
+        some[row["day"], row["cause_date"], row["cause_path"], row["cause_line"]].append(row)
+    for row in causes.iter_rows(named=True):
+        day = row.pop("day")
+        found[day].append(row | {"some": some[day, row["business_date"], row["path"], row["line"]]})
+    return found
+
+
+def _with_examples(warnings: dict[date, list[Row]], examples: pl.DataFrame) -> dict[date, list[Row]]:
+    some: dict[tuple[Any, Any], list[Row]] = defaultdict(list)
+    for row in examples.iter_rows(named=True):
+        some[row["business_date"], row["code"]].append(row)
+    for day, rows in warnings.items():
+        for row in rows:
+            row["some"] = some[day, row["code"]]
+    return warnings
+
+
+def _by_day(found: pl.DataFrame) -> dict[date, list[Row]]:
+    rows: dict[date, list[Row]] = defaultdict(list)
+    for row in found.iter_rows(named=True):
+        rows[row.pop("business_date")].append(row)
+    return rows
+
+
+def _by_path(rows: list[Row]) -> list[Row]:
+    return sorted(rows, key=lambda row: (path_key(row["path"]), row["line"]))
+
+
+def _edition(drop: Row) -> Any:
+    return path_key(drop["path"]), drop["status"], drop["sha256"] or ""
