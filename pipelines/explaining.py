@@ -22,6 +22,7 @@ from pipelines.database import connect, query
 from pipelines.discovery import drop_format, path_key
 from pipelines.eventlog import CHOSEN, FIXES, EventLog
 from pipelines.home import Home, Settings
+from pipelines.journals import is_journal
 from pipelines.problems import DropHeldError, NightdropError, UsageError
 from pipelines.reading import read_chunks
 from validation.entities import ENTITIES
@@ -383,12 +384,14 @@ class _Senders:
             # A refused line is not in the log when it breaks an event rule; an applied one must be.
             mine = [_position(e) for e in events if e["path"] == path and (part is None or e["verdict"] == "applied")]
             lost = {here.line for here in mine if here not in found and not corrections[here]}
-            found |= {Position(day, path, row["line"]): row for row in self._archived(sha256, drop_format(path), lost)}
+            again = self._archived(sha256, drop_format(path), lost, journal=is_journal(path))
+            found |= {Position(day, path, row["line"]): row for row in again}
         for here in map(_position, events):
             for row in corrections[here][-1:]:
                 found.pop(here, None)  # what the original sent does not stand
                 shape = drop_format(here.path.removesuffix(".gz").removesuffix(".zst"))
-                found |= dict(zip([here], self._archived(row["sha256"], shape, {row["its_line"]}), strict=False))
+                again = self._archived(row["sha256"], shape, {row["its_line"]}, journal=is_journal(here.path))
+                found |= dict(zip([here], again, strict=False))
         return {here: _Sending.of(self.entity, row) for here, row in found.items()}
 
     def _editions(self, events: Sequence[dict[str, Any]]) -> pl.DataFrame:
@@ -415,12 +418,14 @@ class _Senders:
         paths = editions["path"].to_list()
         return {Position(row["business_date"], paths[row["rank"]], row["line"]): row for row in rows}
 
-    def _archived(self, sha256: str, shape: tuple[str, str | None] | None, lines: Set[int]) -> Iterator[dict[str, Any]]:
+    def _archived(
+        self, sha256: str, shape: tuple[str, str | None] | None, lines: Set[int], *, journal: bool
+    ) -> Iterator[dict[str, Any]]:
         """Yield the events on those lines of archived bytes that are about the id; none where the bytes cannot be read."""
         if not lines or shape is None:
             return
         with suppress(NightdropError, DropHeldError), self.archive.open_bytes(sha256, shape[1]) as stream:
-            for chunk in read_chunks(stream, shape[0], chunk_bytes=Settings().chunk_bytes, as_it_is=True):
+            for chunk in read_chunks(stream, shape[0], chunk_bytes=Settings().chunk_bytes, as_it_is=True, journal=journal):
                 sheet = chunk.sheets.get(self.entity.category)
                 if sheet is None or sheet.filter(pl.col("line").is_in(lines)).is_empty():
                     continue

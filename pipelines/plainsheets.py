@@ -126,6 +126,7 @@ def _sheet(category: str, plain: Plain, found: Sequence[Found]) -> pl.DataFrame:
         columns[name] = _compact(text, (wrong >> np.uint64(bit)) & np.uint64(1) == 0) if is_object else text
     columns |= {"sent": sent, "wrong": wrong}
     columns["unknown"] = _unknown(rows, [part.unknown for part in found if part.unknown is not None])
+    columns["channel"] = pl.repeat(None, len(rows), dtype=pl.String, eager=True)
     return pl.DataFrame(columns)
 
 
