@@ -17,7 +17,7 @@ from validation.findings import find
 from validation.rules import Rule
 
 ROOT = Path(__file__).parent.parent
-LAYERS = ("validation", "pipelines", "flows")
+LAYERS = ("validation", "pipelines", "api", "flows")
 
 
 def imported(file: Path) -> set[str]:
