@@ -1,4 +1,4 @@
-"""From the body of a request to the line of the journal it would be. What the API alone asks for is judged here, all at once. Pure."""
+"""From the body of a request to the line of the journal it would be. What the API alone asks for is judged here. Pure."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ class Composed:
 
     def line(self) -> bytes:
         """Return the line of the journal, with its LF."""
-        data = Members(self.data.items())
-        return json_text(Members({"category": CLIENT.category, CHANNEL: API, "data": data}.items())).encode() + b"\n"
+        envelope = Members((("category", CLIENT.category), (CHANNEL, API), ("data", Members(self.data.items()))))
+        return json_text(envelope).encode() + b"\n"
 
 
 def body_of(raw: bytes) -> dict[str, Value]:

@@ -1,4 +1,4 @@
-"""One publication of the warehouse, opened read-only: clients by reference and in order, loans, deposits, what it has of journals.
+"""One publication of the warehouse, opened read-only: clients by reference and in order, loans, deposits, its journals.
 
 A process that holds an older publication gets that one again from DuckDB for the same path. So each is opened under a name of
 its own, a hard link that is taken away as soon as DuckDB has the file: nothing is left behind, and nothing half is ever seen.

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import uvicorn
@@ -32,6 +34,17 @@ def is_loopback(host: str) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+@contextmanager
+def _told_to_end() -> Iterator[None]:
+    """Let the signals that end the server end it alone: uvicorn raises them again once it has, and work is left to do then."""
+    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class _Server(uvicorn.Server):
@@ -71,8 +84,8 @@ def serve(home: Home, settings: Settings, *, host: str, port: int, limits: Limit
                 timeout_keep_alive=15,
                 timeout_graceful_shutdown=_GRACE,
             )
-            server = _Server(config, ready)
-            server.run()
+            with _told_to_end():
+                _Server(config, ready).run()
         except SystemExit as error:  # uvicorn leaves the process when it cannot listen
             raise NightdropError(
                 f"{host} port {port}: cannot listen there. Is another server there? Choose another --port."
