@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import uuid
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -15,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from api import composing, presenting
-from api.document import DOCUMENT
+from api.document import DOCUMENT, ONCE_FORM
 from api.errors import ApiError, Reason
 from api.gate import Gate, answer_error, as_answer
 from api.keys import Key, Keys
@@ -48,11 +49,10 @@ class Calls:
     async def one_or_search(self, request: Request) -> Response:
         """GET /v1/clients/{ref}: the client of that reference, else the clients that match the term."""
         self._caller(request)
-        term = _named(request)
+        term, (page, per_page) = _named(request), paging(request)
         record = await self._read(partial(self._service.records.client, term))
         if record is not None:
             return _found("Client found.", presenting.client(record))
-        page, per_page = paging(request)
         return await self._clients(term, page, per_page)
 
     async def loans(self, request: Request) -> Response:
@@ -116,11 +116,16 @@ class Calls:
         if said.isdigit() and int(said) > self._limits.body_bytes:
             raise too_large
         pieces, size = [], 0
-        async for piece in request.stream():
-            size += len(piece)
-            if size > self._limits.body_bytes:
-                raise too_large
-            pieces.append(piece)
+        try:
+            async with asyncio.timeout(self._limits.body_seconds):
+                async for piece in request.stream():
+                    size += len(piece)
+                    if size > self._limits.body_bytes:
+                        raise too_large
+                    pieces.append(piece)
+        except TimeoutError:
+            told = f"The body did not arrive in {self._limits.body_seconds:g} seconds; nothing was written."
+            raise ApiError(408, told, headers={"Connection": "close"}) from None
         return b"".join(pieces)
 
     async def _read(self, work: Callable[[], T]) -> T:
@@ -146,8 +151,8 @@ class Calls:
     async def _write(self, request: Request, key: Key, raw: bytes, write: Write) -> Response:
         said = request.headers.get("idempotency-key")
         if said is not None:
-            if not 1 <= len(said) <= 255:
-                told = "Idempotency-Key must have 1 to 255 characters"
+            if not re.search(ONCE_FORM, said):
+                told = "Idempotency-Key must be 1 to 255 visible ASCII characters, spaces within"
                 raise ApiError(
                     422, "The request is refused; nothing was written.", [Reason("invalid_id", "Idempotency-Key", None, told)]
                 )

@@ -39,13 +39,18 @@ _ACCEPTED: dict[str, Json] = {
         "description": "An object, or a string holding a JSON object",
     },
 }
+ONCE_FORM = "^[!-~]([ -~]{0,253}[!-~])?$"
 _REFERENCE = {"type": "string", "format": "reference", "minLength": 1, "maxLength": 128}
 
 
 def _body(needed: tuple[str, ...], *, with_reference: bool) -> Json:
     properties = {name: _ACCEPTED[name] for name in ACCEPTED}
     if with_reference:
-        properties[REFERENCE] = {**_REFERENCE, "description": "Your own reference; one is made when absent. Never used twice."}
+        properties[REFERENCE] = {
+            **_REFERENCE,
+            "type": ["string", "null"],
+            "description": "Your own reference; one is made when absent. Never used twice.",
+        }
     schema = {"type": "object", "required": list(needed), "properties": properties, "additionalProperties": False}
     return {"required": True, "content": {"application/json": {"schema": schema}}}
 
@@ -102,11 +107,12 @@ def _number(name: str, default: int, most: int) -> Json:
 
 _PAGE = [_number("page", 1, 2_147_483_647), _number("perPage", 15, 500)]
 _AT = {"name": "clientRef", "in": "path", "required": True, "schema": _REFERENCE}
+_AT_OR_TERM = {**_AT, "schema": {"type": "string", "format": "reference", "minLength": 1}}
 _ONCE = {
     "name": "Idempotency-Key",
     "in": "header",
     "description": "The same request with the same key is done once and answered alike, for 30 days",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": ONCE_FORM},
 }
 _SEARCH = {
     "name": "search",
@@ -123,7 +129,7 @@ DOCUMENT: Json = {
     "info": {
         "title": "nightdrop Clients API",
         "version": "1",
-        "description": "Clients, their loans and deposits out of the published warehouse; writes are events of the day's journal.",
+        "description": "Clients, their loans and deposits out of the published warehouse; writes are events of a journal.",
     },
     "security": [{"key": []}],
     "paths": {
@@ -146,7 +152,7 @@ DOCUMENT: Json = {
             "get": {
                 "summary": "One client by reference; else a search for that term",
                 "operationId": "getClient",
-                "parameters": [_AT, *_PAGE],
+                "parameters": [_AT_OR_TERM, *_PAGE],
                 "responses": _responses("The client, or a list", {"anyOf": [_ONE_CLIENT, _list("Client")]}, 404, 422),
             },
             "patch": {

@@ -15,6 +15,8 @@ class Limits:
     """Of a picture sent as base64, once it is decoded."""
     rate: float = 200.0
     """Requests a second and key; twice as many at once."""
+    body_seconds: float = 10.0
+    """How long a body may take to arrive."""
     seconds: float = 30.0
     """How long a request may take, its body included."""
 

@@ -157,7 +157,8 @@ def frame_of(category: str, records: Sequence[dict[str, Any]]) -> pl.DataFrame:
 
 def _journals(con: duckdb.DuckDBPyConnection) -> dict[str, Edition]:
     """Return the last edition of each journal: the living one, if there is one."""
-    sql = "SELECT path, sha256, bytes, status FROM drops WHERE path LIKE '%/api.jsonl' ORDER BY status = 'applied', picked_at, bytes"
+    sql = "SELECT path, sha256, bytes, status FROM drops WHERE path LIKE '%/api.jsonl' "
+    sql += "ORDER BY status = 'applied', picked_at, bytes"
     rows = con.execute(sql).fetchall()
     return {path: Edition(sha256, size, status) for path, sha256, size, status in rows if is_journal(path)}
 

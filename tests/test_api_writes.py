@@ -246,6 +246,7 @@ def test_drops_and_writes_mixed_read_by_the_law_before_and_after_every_run(tmp_p
             for _ in range(6):
                 _any_write(chance, names, api)
             _assert_reads_equal_the_law(home, api)
+        assert "Until then" not in server.log.read_text()  # the event log had everything that deciding again needs
     night(home)
     drops = {file.relative_to(home.inbox).as_posix(): file.read_bytes() for file in home.inbox.rglob("*.jsonl")}
     assert_same({name: table for name, table in tables(home).items() if name != "drops"}, _without_drops(expected(drops)))
