@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any
-
-import polars as pl
 
 from api.errors import ApiError, Reason
 from api.images import NotAnImage, reference
@@ -16,7 +15,7 @@ from pipelines.journals import API, CHANNEL
 from pipelines.jsontext import Members, Value, json_text, parse
 from validation.client import CLIENT
 from validation.reference import country_named
-from validation.values import typed
+from validation.values import DATE_FORM
 
 CREATE_NEEDS = ("firstName", "lastName", "dob", "address", "state", "country")
 UPDATE_NEEDS = ("firstName", "lastName", "dob")
@@ -121,10 +120,20 @@ def _read_birth(composed: Composed) -> None:
     sent = composed.data.get("dob")
     if type(sent) is not str:
         return
-    day = pl.select(typed(pl.lit(sent), CLIENT.field("dob"))).item()
+    day = _day(sent)
     if day is not None and day >= today():
         told = f"dob is {day}, which is not past; wanted a date of birth before today"
         composed.reasons.append(Reason("invalid_date", "dob", sent, told))
+
+
+def _day(text: str) -> date | None:
+    """Return the date that a text stands for by the rule `invalid_date`; None when it stands for none."""
+    if re.search(DATE_FORM, text, re.ASCII) is None:
+        return None
+    try:
+        return date.fromisoformat(text[:10].replace("-", "")[:8])
+    except ValueError:
+        return None
 
 
 def today() -> date:

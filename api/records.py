@@ -67,6 +67,14 @@ class Records:
         over = self._over["client"]
         return over[reference] if reference in over else self.published.client(reference)
 
+    def stand(self, references: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Return the records of those clients that there are, deleted or not, by reference; one question for them all."""
+        over, published = self._over["client"], self.published
+        found = {each: record for each in references if (record := over.get(each)) is not None}
+        others = {each: published.place(each) for each in references if each not in over}
+        places = [place for each, place in others.items() if published.is_at(place, each)]
+        return found | {record["client_id"]: record for record in published.clients(places)}
+
     def page(self, term: str | None, limit: int, offset: int) -> tuple[int, list[dict[str, Any]]]:
         """Return how many living clients there are (that match a term), and some of them in the order of references."""
         published, over = self.published, self._over["client"]
@@ -100,17 +108,17 @@ class Records:
 
     # --- what is written ---
 
-    def decide(self, day: date, ids: Sequence[str | None], lines: Sequence[bytes]) -> list[Outcome]:
-        """Decide lines (one a client) that would be the next ones of a day's journal; each by itself, since ids differ."""
+    def decide(self, day: date, ids: Sequence[str], lines: Sequence[bytes], stand: dict[str, dict[str, Any]]) -> list[Outcome]:
+        """Decide lines (one a client) that would be the next ones of a day's journal; `stand`: those clients as they stand."""
         _, first = self.journal.place(day)
         outcomes: list[Outcome | None] = [None] * len(lines)
         plain = [at for at, client_id in enumerate(ids) if not self._has_later(client_id, day)]
-        found = self._settle(b"".join(lines[at] for at in plain), day, first + 1)
+        found = self._settle(b"".join(lines[at] for at in plain), day, first + 1, stand)
         for number, at in enumerate(plain):
             outcomes[at] = found[number]
         for at, line in enumerate(lines):
             if outcomes[at] is None:
-                outcomes[at] = self._redecide_with(str(ids[at]), day, line, first + 1)
+                outcomes[at] = self._redecide_with(ids[at], day, line, first + 1, stand)
         return [outcome for outcome in outcomes if outcome is not None]
 
     def take(self, day: date, outcomes: Sequence[Outcome]) -> None:
@@ -139,8 +147,8 @@ class Records:
 
     # --- within ---
 
-    def _has_later(self, client_id: str | None, day: date) -> bool:
-        later = self._later.get(client_id or "")
+    def _has_later(self, client_id: str, day: date) -> bool:
+        later = self._later.get(client_id)
         return client_id in self._replaced or (later is not None and later > day)
 
     def _take(self, waiting: Sequence[Pending]) -> None:
@@ -161,20 +169,18 @@ class Records:
                 slow = set()
         if events:
             together = pl.concat(events).filter(~pl.col("client_id").is_in(pl.Series(sorted(slow), dtype=pl.String).implode()))
-            self._take_settled(self._settled(together))
+            stand = self.stand(together["client_id"].unique().to_list())
+            for record in _last(self._settled(together, stand)):
+                self._put(record["client_id"], record)
 
     def _all_pending(self) -> list[Pending]:
         return pending(self.journal.days(), self.published.journals)[0]
 
-    def _settled(self, events: pl.DataFrame) -> Settled:
-        stand = [record for client_id in events["client_id"].unique() if (record := self.client(client_id)) is not None]
-        return settle(CLIENT, self.rules.record_rules["client"], frame_of("client", stand), events, _NOBODY)
+    def _settled(self, events: pl.DataFrame, stand: dict[str, dict[str, Any]]) -> Settled:
+        before = [stand[client_id] for client_id in events["client_id"].unique() if client_id in stand]
+        return settle(CLIENT, self.rules.record_rules["client"], frame_of("client", before), events, _NOBODY)
 
-    def _take_settled(self, settled: Settled) -> None:
-        for record in _last(settled):
-            self._put(record["client_id"], record)
-
-    def _settle(self, lines: bytes, day: date, first_line: int) -> list[Outcome]:
+    def _settle(self, lines: bytes, day: date, first_line: int, stand: dict[str, dict[str, Any]]) -> list[Outcome]:
         """Decide lines of different clients, each over its client's record as it stands."""
         if not lines:
             return []
@@ -186,7 +192,7 @@ class Records:
         events = placed(found.events["client"], day) if "client" in found.events else None
         records: dict[int, dict[str, Any]] = {}
         if events is not None and len(events):
-            settled = self._settled(events)
+            settled = self._settled(events, stand)
             for pos, *said in settled.reasons.select("pos", "code", "field", "value", "message").iter_rows():
                 reasons.setdefault(pos % LINES_A_DROP, []).append((said[0], said[1], said[2], said[3]))
             line_of = {client_id: pos % LINES_A_DROP for client_id, pos in events.select("client_id", "pos").iter_rows()}
@@ -194,7 +200,7 @@ class Records:
         numbers = range(first_line, first_line + count)
         return [Outcome(reasons.get(number, []), records.get(number)) for number in numbers]
 
-    def _redecide_with(self, client_id: str, day: date, line: bytes, number: int) -> Outcome:
+    def _redecide_with(self, client_id: str, day: date, line: bytes, number: int, stand: dict[str, dict[str, Any]]) -> Outcome:
         """Decide one line of a client that has later events; they may come to something else because of it."""
         waiting = self._all_pending()
         same = next((lines for lines in waiting if lines.day == day), None)
@@ -206,7 +212,7 @@ class Records:
             found = redecide(self.home, self.published, [*others, mine], {client_id}, self.rules)
         except NightdropError as error:
             _LOG.warning("%s. Until then the line is decided as the last one of its client.", error)
-            return self._settle(line, day, number)[0]
+            return self._settle(line, day, number, stand)[0]
         record = found.records.get("client", {}).get(client_id)
         return Outcome(found.reasons.get((day, number), []), record, found)
 

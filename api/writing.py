@@ -99,11 +99,13 @@ class Writer:
     def _do(self, batch: Sequence[Write]) -> None:
         new = [write for write in batch if not self._is_repeated(write)]
         records = self._records()
-        composed = [write.compose(records.client(write.client_id)) for write in new]
+        ids = [write.client_id for write in new]
+        stand = records.stand(ids)
+        composed = [write.compose(stand.get(client_id)) for client_id, write in zip(ids, new, strict=True)]
         lines = [each.line() for each in composed]
         day = today()
         try:
-            outcomes = records.decide(day, [write.client_id for write in new], lines)
+            outcomes = records.decide(day, ids, lines, stand)
         except JournalError as error:
             raise ApiError(503, "The journal cannot be written; nothing was written.") from error
         accepted = []

@@ -25,7 +25,8 @@ from pipelines.home import Home
 from pipelines.publishing import publish
 
 _CLIENTS = """
-INSERT INTO clients BY NAME SELECT 'C' || lpad(i::VARCHAR, 9, '0') AS client_id, 'Person ' || i AS name, 'person' || i || '@example.com' AS email,
+INSERT INTO clients BY NAME SELECT 'C' || lpad(i::VARCHAR, 9, '0') AS client_id, 'Person ' || i AS name,
+'person' || i || '@example.com' AS email,
 '+2547' || lpad(i::VARCHAR, 8, '0') AS phone, i || ' Main Street, Nairobi, Kenya' AS address,
 'KE' AS country, false AS is_company, 'ID-' || i AS registration_number, 'female' AS gender,
 DATE '2026-11-16' AS created_on, DATE '2026-11-16' AS updated_on FROM range($n) AS r(i) ORDER BY hash(i)
