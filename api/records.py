@@ -23,6 +23,7 @@ from api.publication import Publication, frame_of
 from api.redeciding import Redecided, redecide
 from pipelines.eventlog import LINES_A_DROP
 from pipelines.home import Home
+from pipelines.journals import journal_path
 from pipelines.problems import NightdropError
 from pipelines.settling import Settled, lives_schema, settle
 from validation.client import CLIENT
@@ -120,6 +121,11 @@ class Records:
             if outcomes[at] is None:
                 outcomes[at] = self._redecide_with(ids[at], day, line, first + 1, stand)
         return [outcome for outcome in outcomes if outcome is not None]
+
+    def is_withdrawn(self, day: date) -> bool:
+        """Tell whether a person took out the day's journal as it now is: one more line would bring all of it back."""
+        edition = self.published.journals.get(journal_path(day))
+        return edition is not None and edition.status == "withdrawn" and self._taken.get(day) == edition.bytes
 
     def take(self, day: date, outcomes: Sequence[Outcome]) -> None:
         """Take in what was decided and has been journalled."""

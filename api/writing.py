@@ -85,9 +85,16 @@ class Writer:
             try:
                 with self.lock:
                     self._do(batch)
-            except Exception as error:  # the thread outlives it; each of them is answered with the failure
+            except BaseException as error:  # the thread outlives it (a panic of Polars is no Exception); each is told
+                self._recover(error)
                 for write in batch:
-                    _fail(write, error)
+                    _fail(write, error if isinstance(error, Exception) else RuntimeError(type(error).__name__))
+
+    def _recover(self, error: BaseException) -> None:
+        """Take in lines that were journalled before something unforeseen failed: they are events now."""
+        if not isinstance(error, ApiError):
+            with self.lock:
+                self._records().catch_up()
 
     def _fetch(self, waiting: deque[Write], *, wait: bool) -> bool:
         """Move one write over; tell whether more may come."""
@@ -104,6 +111,9 @@ class Writer:
         composed = [write.compose(stand.get(client_id)) for client_id, write in zip(ids, new, strict=True)]
         lines = [each.line() for each in composed]
         day = today()
+        if records.is_withdrawn(day):
+            told = "Today's journal was withdrawn, and a write would bring all of it back. Nothing was written."
+            raise ApiError(503, f"{told} `nightdrop rerun` of it, or tomorrow, ends this.")
         try:
             outcomes = records.decide(day, ids, lines, stand)
         except JournalError as error:

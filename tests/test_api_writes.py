@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
-from api_server import PERSON, Server, journal_lines, served
+from api_server import PERSON, Server, journal_lines, served, until
 from checked import create, line
 from homes import assert_same, deliver, home_in, night, rows, tables
 from oracle import expected
@@ -210,6 +210,66 @@ def test_a_disk_that_refuses_leaves_the_journal_as_it_was(tmp_path: Path, monkey
 
 def _full(_: int) -> None:
     raise OSError(28, "No space left on device")
+
+
+def test_a_run_takes_a_growing_journal_up_to_a_whole_line_while_many_write(tmp_path: Path) -> None:
+    home = home_in(tmp_path)
+    acknowledged: dict[str, bytes] = {}
+    ending = threading.Event()
+    with served(home, "--rate", "100000") as server:
+        with server.client() as api:
+            secret = api.headers["Authorization"].removeprefix("Bearer ")
+        writers = [threading.Thread(target=_write_on, args=(server, secret, n, acknowledged, ending)) for n in range(6)]
+        for writer in writers:
+            writer.start()
+        counts = []
+        for _ in range(3):
+            night(home)
+            counts += rows(home, "SELECT count(*) FROM clients")
+            assert rows(home, "SELECT count(*) FROM drops WHERE status = 'held'") == [(0,)]
+        ending.set()
+        for writer in writers:
+            writer.join()
+        night(home)
+        assert counts == sorted(counts)
+        assert rows(home, "SELECT count(*) FROM clients") == [(len(acknowledged),)]
+        time.sleep(1)
+        with server.client(secret) as api:
+            assert shown(api).keys() == acknowledged.keys()
+
+
+def test_a_withdrawn_journal_is_gone_and_no_write_brings_it_back_unasked(tmp_path: Path) -> None:
+    from pipelines import acts
+
+    home = home_in(tmp_path)
+    with served(home) as server, server.client() as api:
+        api.post("/v1/clients", json={**PERSON, "clientRef": "A"})
+        night(home)
+        acts.withdraw(home, Settings(), journal_path(today()))
+        until(lambda: not shown(api))
+        answer = api.post("/v1/clients", json={**PERSON, "clientRef": "B"})
+        assert (answer.status_code, answer.json()["code"]) == (503, "53") and "withdrawn" in answer.json()["message"]
+        acts.rerun(home, Settings(), journal_path(today()))
+        until(lambda: "A" in shown(api))
+        assert api.post("/v1/clients", json={**PERSON, "clientRef": "B"}).status_code == 201
+        assert shown(api).keys() == {"A", "B"}
+
+
+def test_a_journal_that_a_person_edited_takes_the_place_of_the_one_in_the_warehouse(tmp_path: Path) -> None:
+    home = home_in(tmp_path)
+    with served(home) as server, server.client() as api:
+        for reference in ("A", "B"):
+            api.post("/v1/clients", json={**PERSON, "clientRef": reference})
+        night(home)
+    first, second = journal_of(home).read_bytes().splitlines(keepends=True)
+    journal_of(home).write_bytes(second.replace(b"Nairobi", b"Mombasa") + first.replace(b'"A"', b'"C"'))
+    with served(home) as server, server.client() as api:
+        seen = shown(api)
+        assert seen.keys() == {"B", "C"} and seen["B"]["state"] == "Mombasa"
+        api.delete("/v1/clients/C")
+        assert shown(api).keys() == {"B"}
+        night(home)
+        assert rows(home, "SELECT client_id FROM active_clients") == [("B",)]
 
 
 # --- the law ---------------------------------------------------------------------------------------------------------
