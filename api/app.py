@@ -129,7 +129,7 @@ class Calls:
         return b"".join(pieces)
 
     async def _read(self, work: Callable[[], T]) -> T:
-        return await to_thread.run_sync(work, limiter=self._readers)
+        return await to_thread.run_sync(work, limiter=self._readers, abandon_on_cancel=True)
 
     async def _clients(self, term: str | None, page: int, per_page: int) -> Response:
         records = self._service.records

@@ -7,6 +7,7 @@ import io
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date
+from functools import lru_cache
 from pathlib import Path
 
 import polars as pl
@@ -46,15 +47,14 @@ def pending(journals: Iterable[tuple[date, Path]], known: dict[str, Edition]) ->
     found, looked_at = [], {}
     for day, file in journals:
         edition = known.get(journal_path(day))
-        size = file.stat().st_size
-        if edition is not None and edition.bytes == size:
-            looked_at[day] = size  # it stands, or was withdrawn and did not grow
+        status = file.stat()
+        if edition is not None and _digest(file, status.st_size, status.st_mtime_ns, status.st_ino) == edition.sha256:
+            looked_at[day] = edition.bytes  # it stands, or was withdrawn and did not grow
             continue
         data = _whole_lines(file)
         looked_at[day] = len(data)
         if edition is None or edition.status != "applied":
-            if edition is None or hashlib.sha256(data).hexdigest() != edition.sha256:
-                found.append(Pending(day, data, 1, replaces=False))
+            found.append(Pending(day, data, 1, replaces=False))
         elif _begins_with(data, edition):
             if len(data) > edition.bytes:
                 known_lines = data.count(b"\n", 0, edition.bytes)
@@ -96,6 +96,12 @@ def only(found: Checked, keep: Callable[[pl.Expr], pl.Expr]) -> Checked:
 def _whole_lines(file: Path) -> bytes:
     data = file.read_bytes()
     return data[: data.rfind(b"\n") + 1]
+
+
+@lru_cache(maxsize=4096)
+def _digest(file: Path, size: int, changed: int, inode: int) -> str:
+    """Return the SHA-256 of a journal's whole lines; of one that did not change since, without reading it again."""
+    return hashlib.sha256(_whole_lines(file)).hexdigest()
 
 
 def _begins_with(data: bytes, edition: Edition) -> bool:
