@@ -29,7 +29,7 @@ from validation.entities import ENTITIES
 
 T = TypeVar("T")
 PER_PAGE, MOST_PER_PAGE, LAST_PAGE = 15, 500, 2_147_483_647
-_READERS = 8
+_READERS, _SEARCHERS = 8, 2
 
 
 class Calls:
@@ -39,6 +39,7 @@ class Calls:
         self._service, self._keys, self._limits = service, keys, limits
         self._rates = Rates(limits.rate)
         self._readers = CapacityLimiter(_READERS)
+        self._searchers = CapacityLimiter(_SEARCHERS)  # a search looks at every client: it shall not keep the others waiting
 
     async def list_clients(self, request: Request) -> Response:
         """GET /v1/clients: the living clients by their references, or those that match `search`."""
@@ -128,12 +129,12 @@ class Calls:
             raise ApiError(408, told, headers={"Connection": "close"}) from None
         return b"".join(pieces)
 
-    async def _read(self, work: Callable[[], T]) -> T:
-        return await to_thread.run_sync(work, limiter=self._readers, abandon_on_cancel=True)
+    async def _read(self, work: Callable[[], T], *, search: bool = False) -> T:
+        return await to_thread.run_sync(work, limiter=self._searchers if search else self._readers, abandon_on_cancel=True)
 
     async def _clients(self, term: str | None, page: int, per_page: int) -> Response:
         records = self._service.records
-        total, found = await self._read(partial(records.page, term or None, per_page, (page - 1) * per_page))
+        total, found = await self._read(partial(records.page, term or None, per_page, (page - 1) * per_page), search=bool(term))
         shown = [presenting.client(record) for record in found]
         return _found("Clients found." if total else "No client found.", shown, pagination(page, per_page, total))
 
