@@ -19,7 +19,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from flows import acting
+from flows import acting, serving
 from flows.said import Call, HomeOption, JsonOption, date_said, said
 from pipelines.home import Home
 from pipelines.problems import HomeBusyError, NightdropError, UsageError
@@ -34,6 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(acting.app)
+app.add_typer(serving.app)
 
 
 @app.callback()

@@ -10,6 +10,7 @@ import hashlib
 import io
 import os
 import stat
+import sys
 import tempfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -48,24 +49,26 @@ class Archive:
         """Return where the bytes of that hash lie, or would lie."""
         return self.folder / sha256[:2] / sha256
 
-    def store(self, source: Path) -> Stored:
+    def store(self, source: Path, *, growing: bool = False) -> Stored:
         """Copy a file into the archive, durably, reading it once; bytes that are there already are not stored twice.
+
+        Of a file that is `growing` by whole lines, take what stands up to the last LF of the size it has now.
 
         Raises DropHeldError `unreadable` when the source cannot be read or does not stand still.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         for _ in range(_ATTEMPTS):
-            stored = self._store_once(source)
+            stored = self._store_once(source, growing)
             if stored:
                 return stored
         raise DropHeldError("unreadable", f"the file changed while it was read, {_ATTEMPTS} times; it is still being written")
 
-    def _store_once(self, source: Path) -> Stored | None:
+    def _store_once(self, source: Path, growing: bool) -> Stored | None:
         """Return None when the file changed on the way."""
         with tempfile.NamedTemporaryFile(dir=self.folder, prefix=_INCOMING, delete=False) as copy:
             incoming = Path(copy.name)
             try:
-                stored = _copy(source, cast(BinaryIO, copy))
+                stored = _copy(source, cast(BinaryIO, copy), growing)
                 if stored:
                     copy.flush()
                     os.fchmod(copy.fileno(), 0o440)
@@ -126,7 +129,7 @@ class Archive:
         return ranges
 
 
-def _copy(source: Path, copy: BinaryIO) -> Stored | None:
+def _copy(source: Path, copy: BinaryIO, growing: bool) -> Stored | None:
     digest = hashlib.sha256()
     size = 0
     with _unreadable_when_failing(source):
@@ -136,17 +139,35 @@ def _copy(source: Path, copy: BinaryIO) -> Stored | None:
         before = os.fstat(stream.fileno())
         if not stat.S_ISREG(before.st_mode):
             raise DropHeldError("not_a_file", "it is no regular file any more")
+        wanted = _whole_lines(stream, before.st_size) if growing else sys.maxsize
         while True:
             with _unreadable_when_failing(source):
-                piece = stream.read(_PIECE)
+                piece = stream.read(min(_PIECE, wanted - size))
             if not piece:
                 break
             digest.update(piece)
             copy.write(piece)
             size += len(piece)
         after = os.fstat(stream.fileno())
+    if growing:
+        return Stored(digest.hexdigest(), size) if size == wanted else None
     same = (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns) and size == after.st_size
     return Stored(digest.hexdigest(), size) if same else None
+
+
+def _whole_lines(stream: BinaryIO, size: int) -> int:
+    """Return how many of the first `size` bytes of a file stand in whole lines; it is then at its start."""
+    end = size
+    while end > 0:
+        start = max(0, end - _PIECE)
+        stream.seek(start)
+        feed = stream.read(end - start).rfind(b"\n")
+        if feed >= 0:
+            end = start + feed + 1
+            break
+        end = start
+    stream.seek(0)
+    return end
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from pipelines.book import Book, Correction, Edition
 from pipelines.database import handed_over
 from pipelines.discovery import drop_format
 from pipelines.eventlog import FIXES
+from pipelines.journals import correction_suffix
 
 _PLACE = "resubmitted/"
 """Path of resubmitted files in the log: no drop has it, an inbox path with it is `resubmitted/` of the inbox and has a date."""
@@ -35,7 +36,7 @@ _TABLE = {
 def log_path(correction: Correction) -> str:
     """Return the name under which the log has a resubmitted file: it says the format."""
     shape = drop_format(correction.path)
-    return f"{_PLACE}{correction.file}.{shape[0] if shape else ''}"
+    return f"{_PLACE}{correction.file}.{correction_suffix(correction.path) or (shape[0] if shape else '')}"
 
 
 def files(book: Book) -> list[Edition]:

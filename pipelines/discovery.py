@@ -16,6 +16,7 @@ from datetime import date
 from pathlib import Path
 from typing import Literal
 
+from pipelines.journals import is_journal
 from pipelines.problems import NightdropError
 
 Format = Literal["jsonl", "csv"]
@@ -33,6 +34,7 @@ _DATE = re.compile(
     re.ASCII,
 )
 _RUN = re.compile(r"([0-9]+)|[^0-9]+")
+_AFTER_ALL = (2, 0, "", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +65,12 @@ def business_date(relative_path: str) -> date | None:
 
 
 def path_key(path: str) -> PathKey:
-    """Return what paths are sorted by (contract section 1, Position): numbers as numbers, and before other characters."""
-    return tuple(tuple(_run_key(run) for run in _RUN.finditer(segment)) for segment in path.split("/"))
+    """Return what paths are sorted by (contract section 1, Position): numbers as numbers, and before other characters.
+
+    The API's journal comes after every other path.
+    """
+    last = ((_AFTER_ALL,),) if is_journal(path) else ()
+    return last + tuple(tuple(_run_key(run) for run in _RUN.finditer(segment)) for segment in path.split("/"))
 
 
 def _run_key(run: re.Match[str]) -> tuple[int, int, str, str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -121,8 +121,8 @@ class Logged:
     with `file`: the resubmitted file a record comes from, null for one that comes from its drop.
     """
 
-    def __init__(self, folder: Path, chosen: pl.DataFrame, fixes: pl.DataFrame) -> None:
-        self._folder, self._chosen = folder, chosen
+    def __init__(self, place: Callable[[str], Path], chosen: pl.DataFrame, fixes: pl.DataFrame) -> None:
+        self._place, self._chosen = place, chosen
         self._fixes = fixes.join(chosen, on="rank", how="semi")
 
     def every(self, kind: str) -> pl.LazyFrame:
@@ -169,7 +169,7 @@ class Logged:
 
     def _scan(self, kind: str, parts: Sequence[str]) -> list[pl.LazyFrame]:
         """Return the rows of one kind in some parts, none when there are no files of it; `part` is the path of a row's file."""
-        files = [file for part in parts for file in sorted((self._folder / part).glob(f"{kind}-*.parquet"))]
+        files = [file for part in parts for file in sorted(self._place(part).glob(f"{kind}-*.parquet"))]
         return [pl.scan_parquet(files, glob=False, include_file_paths="part")] if files else []
 
 
@@ -183,6 +183,10 @@ class EventLog:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+
+    def place(self, part: str) -> Path:
+        """Return the folder of a part."""
+        return self.folder / part
 
     def sweep(self) -> None:
         """Remove what a killed run left half written. Only for the run that has the lock."""
@@ -203,7 +207,7 @@ class EventLog:
 
     def read(self, chosen: pl.DataFrame, fixes: pl.DataFrame) -> Logged:
         """Return what the log has of the chosen editions (`CHOSEN`), corrected lines (`FIXES`) in their originals' place."""
-        return Logged(self.folder, chosen, fixes)
+        return Logged(self.place, chosen, fixes)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
+from pipelines.journals import API, CHANNEL
 from pipelines.jsontext import Members, Number, Value, is_json, parse, text_of
 from pipelines.sheets import MAX_RECORD, Event, Unread
 from validation.entities import ENTITIES
@@ -15,8 +16,11 @@ KIND_FIELD = "kind"
 _JSON_TYPES: dict[type, str] = {str: "string", Number: "number", bool: "boolean", Members: "object", list: "array"}
 
 
-def read_line(line: bytes) -> Event | Unread:
-    """Return what a line, given without its line end, says; the first line reason that applies (contract section 3)."""
+def read_line(line: bytes, *, journal: bool = False) -> Event | Unread:
+    """Return what a line, given without its line end, says; the first line reason that applies (contract section 3).
+
+    In the API's `journal` the envelope of a client's event may name its channel.
+    """
     if len(line) > MAX_RECORD:
         return Unread("line_too_long")
     try:
@@ -29,7 +33,7 @@ def read_line(line: bytes) -> Event | Unread:
         return Unread("malformed_json")
     if not isinstance(envelope, Members):
         return Unread("not_an_object")
-    return _read_envelope(envelope)
+    return _read_envelope(envelope, journal)
 
 
 def is_whole(line: bytes) -> bool:
@@ -40,7 +44,7 @@ def is_whole(line: bytes) -> bool:
     return isinstance(read, Event) or read.code not in ("invalid_encoding", "malformed_json")
 
 
-def _read_envelope(envelope: Members) -> Event | Unread:
+def _read_envelope(envelope: Members, journal: bool) -> Event | Unread:
     top = dict(envelope)
     data = top.get("data")
     doubled = _doubled_key(envelope)
@@ -58,7 +62,9 @@ def _read_envelope(envelope: Members) -> Event | Unread:
         return Unread("missing_data", category=entity.category)
 
     kind = {KIND_FIELD} if sent_category in OTHER_CATEGORIES else set()
-    unknown = [(key, text_of(value)) for key, value in envelope if key not in {"category", "data"} | kind]
+    channel = API if journal and entity.api_required and top.get(CHANNEL) == API else None
+    read_here = {"category", "data", *kind, *({CHANNEL} if channel else ())}
+    unknown = [(key, text_of(value)) for key, value in envelope if key not in read_here]
     wanted = json_types(entity.category)
     texts, wrong = {}, []
     for key, value in data:
@@ -68,7 +74,7 @@ def _read_envelope(envelope: Members) -> Event | Unread:
                 wrong.append(key)
         elif key not in kind:
             unknown.append((key, text_of(value)))
-    return Event(entity.category, texts, tuple(wrong), tuple(unknown))
+    return Event(entity.category, texts, tuple(wrong), tuple(unknown), channel)
 
 
 @cache

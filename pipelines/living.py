@@ -9,6 +9,7 @@ from datetime import date
 
 from pipelines.book import Book, Edition
 from pipelines.discovery import held_by_name, path_key
+from pipelines.journals import is_journal
 
 RELEASABLE = frozenset(
     {"no_business_date", "too_large", "truncated", "manifest_mismatch", "too_many_rejects", "same_bytes_other_date"}
@@ -57,7 +58,7 @@ def _manifest_hold(edition: Edition) -> tuple[str, str] | None:
 
 def _rejects_hold(edition: Edition, hold_above: float) -> tuple[str, str] | None:
     records, refused = edition.records or 0, edition.refused or 0
-    if records < _ENOUGH or refused <= hold_above * records:
+    if is_journal(edition.path) or records < _ENOUGH or refused <= hold_above * records:
         return None
     return (
         "too_many_rejects",
@@ -80,6 +81,8 @@ def judge(book: Book, hold_above: float) -> dict[tuple[str, str], Standing]:
         candidates = [found for editions in editions_of_paths if (found := _candidate(editions, held, earlier))]
         lowest = _judge_alike(candidates, standing)
         for edition in lowest:
+            if is_journal(edition.path):  # what it holds was acknowledged line by line: it is compared with no other drop
+                continue
             earlier.setdefault(str(edition.content), edition)
     for editions in by_path.values():
         _judge_others(editions, held, standing)
@@ -104,7 +107,7 @@ def _candidate(
         if edition.key in held:
             continue
         winner = earlier.get(str(edition.content)) if edition.content else None
-        exempt = edition.withdrawn or edition.released or (edition.records or 0) < _ENOUGH
+        exempt = edition.withdrawn or edition.released or (edition.records or 0) < _ENOUGH or is_journal(edition.path)
         if winner is None or exempt:
             return edition
         held[edition.key] = ("same_bytes_other_date", f"the same bytes as {winner.path} of {winner.business_date}")
@@ -115,7 +118,8 @@ def _judge_alike(candidates: list[Edition], standing: dict[tuple[str, str], Stan
     """Judge the candidates of one date; return those that live."""
     groups: dict[object, list[Edition]] = defaultdict(list)
     for edition in candidates:
-        groups[edition.content or edition.key].append(edition)
+        alike = None if is_journal(edition.path) else edition.content
+        groups[alike or edition.key].append(edition)
     living = []
     for group in groups.values():
         lowest = min(group, key=lambda edition: path_key(edition.path))

@@ -23,6 +23,7 @@ from pipelines.checking import check
 from pipelines.discovery import Candidate, drop_format, held_by_name
 from pipelines.eventlog import EDITIONS, PartWriter
 from pipelines.files import read_json, write_json
+from pipelines.journals import is_journal, speaks_for_the_api
 from pipelines.problems import DropHeldError
 from pipelines.reading import Chunk, read_chunks
 from pipelines.sheets import UNREAD
@@ -85,10 +86,10 @@ def archive_drop(candidate: Candidate, archive: Archive, seen: Seen) -> tuple[st
         raise Unreachable(candidate.hold)
     known = seen.hash_of(candidate)
     if known and archive.path(known).exists():
-        return known, candidate.bytes
+        return known, archive.path(known).stat().st_size
     identity = _identity(candidate)
     try:
-        stored = archive.store(candidate.location)
+        stored = archive.store(candidate.location, growing=is_journal(candidate.path))
     except DropHeldError as held:
         raise Unreachable((held.reason, held.detail)) from held
     seen.remember(candidate, identity, stored.sha256)
@@ -189,20 +190,21 @@ class _Waiting:
         if shape is None:
             raise DropHeldError(*(held_by_name(edition.path) or ("unknown_format", edition.path)))
         format, compression = shape
-        largest = sys.maxsize if edition.released else self._max_expanded
+        journal = speaks_for_the_api(edition.path)
+        largest = sys.maxsize if edition.released or journal else self._max_expanded
         with closing(archive.open_bytes(edition.sha256, compression)) as stream:
             # What is not compressed was hashed when it was archived.
             measured = _Measured(stream, largest, None if compression else edition.sha256)
             try:
-                self._read(number, measured, format, as_it_is=edition.released)
+                self._read(number, measured, format, as_it_is=edition.released, journal=journal)
             finally:
                 # Also of a drop that is held: the rest is read for its hash, which tells it from another one.
                 while measured.read(_PIECE):
                     pass
                 edition.content, edition.lines = measured.sha256, measured.lines
 
-    def _read(self, number: int, stream: Readable, format: str, *, as_it_is: bool) -> None:
-        for chunk in read_chunks(stream, format, chunk_bytes=self._chunk_bytes, as_it_is=as_it_is):
+    def _read(self, number: int, stream: Readable, format: str, *, as_it_is: bool, journal: bool) -> None:
+        for chunk in read_chunks(stream, format, chunk_bytes=self._chunk_bytes, as_it_is=as_it_is, journal=journal):
             frames = [chunk.filler, chunk.unread, *chunk.sheets.values()]
             self._bytes += sum(int(frame["byte_span"].sum()) for frame in frames)
             self._chunks.append((number, chunk))

@@ -187,7 +187,8 @@ def _read(block: Block, text: npt.NDArray[np.uint8], columns: tuple[_lines.Colum
     for number, (one, (count, ever)) in enumerate(zip(rooms, counts, strict=True)):
         if count:
             sheet = one.sheet(count, ever, text, lines, block.offset)
-            made[one.category] = sheet.with_columns(_unknown(sheet["line"], fields.filter(pl.col("sheet") == number)))
+            unknown_fields = _unknown(sheet["line"], fields.filter(pl.col("sheet") == number))
+            made[one.category] = sheet.with_columns(unknown_fields, channel=pl.lit(None, dtype=pl.String))
     return _Part(lines, left[:lefts].copy(), made)
 
 

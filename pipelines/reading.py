@@ -17,14 +17,17 @@ from pipelines.tiling import lost_bytes, tiled_to
 __all__ = ["Chunk", "read_chunks"]
 
 
-def read_chunks(stream: Readable, format: str, *, chunk_bytes: int, as_it_is: bool = False) -> Iterator[Chunk]:
+def read_chunks(
+    stream: Readable, format: str, *, chunk_bytes: int, as_it_is: bool = False, journal: bool = False
+) -> Iterator[Chunk]:
     """Yield what the uncompressed bytes of a drop say, about `chunk_bytes` of them at a time; `format` is `jsonl` or `csv`.
 
     Each chunk's records and filler tile the bytes from where the chunk before ended. What comes out does not depend on
     `chunk_bytes`, but for where it is cut. Raises DropHeldError `truncated` or `csv_header`, also after chunks were yielded:
     until the end nothing of a drop is sure. With `as_it_is` an unfinished last record is a record like another, not `truncated`.
+    In the API's `journal` the events' channel is honoured.
     """
-    reader: _Reader = _JsonlReader(as_it_is) if format == "jsonl" else _CsvReader(as_it_is)
+    reader: _Reader = _JsonlReader(as_it_is, journal) if format == "jsonl" else _CsvReader(as_it_is)
     position = end = 0
     for lines in whole_lines(stream, chunk_bytes):
         found, block = Findings(), lines
@@ -51,8 +54,8 @@ class _Reader(Protocol):
 class _JsonlReader:
     """Reads lines, each by itself."""
 
-    def __init__(self, as_it_is: bool) -> None:
-        self.as_it_is = as_it_is
+    def __init__(self, as_it_is: bool, journal: bool) -> None:
+        self.as_it_is, self.journal = as_it_is, journal
 
     def read(self, block: Block, found: Findings) -> Chunk:
         plain = read_plain(block)
@@ -68,7 +71,7 @@ class _JsonlReader:
         length = content_length(data)
         if length == len(data) and not self.as_it_is and not is_whole(data):
             raise DropHeldError("truncated", f"line {line}, the last one, has no line end and is not valid JSON")
-        found.add((line, offset, length, len(data)), read_line(data[:length]))
+        found.add((line, offset, length, len(data)), read_line(data[:length], journal=self.journal))
 
     def finish(self, found: Findings) -> Chunk:
         """Nothing waits: no line needs another."""

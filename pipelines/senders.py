@@ -16,6 +16,7 @@ from pipelines.database import query
 from pipelines.discovery import drop_format
 from pipelines.eventlog import CHOSEN, FIXES, EventLog
 from pipelines.home import Home, Settings
+from pipelines.journals import is_journal
 from pipelines.problems import DropHeldError, NightdropError
 from pipelines.reading import read_chunks
 from pipelines.stories import Position, position_of
@@ -60,12 +61,14 @@ class Senders:
             # A refused line is not in the log when it breaks an event rule; an applied one must be.
             mine = [position_of(e) for e in events if e["path"] == path and (part is None or e["verdict"] == "applied")]
             lost = {here.line for here in mine if here not in found and not corrections[here]}
-            found |= {Position(day, path, row["line"]): row for row in self._archived(sha256, drop_format(path), lost)}
+            again = self._archived(sha256, drop_format(path), lost, journal=is_journal(path))
+            found |= {Position(day, path, row["line"]): row for row in again}
         for here in map(position_of, events):
             for row in corrections[here][-1:]:
                 found.pop(here, None)  # what the original sent does not stand
                 shape = drop_format(here.path.removesuffix(".gz").removesuffix(".zst"))
-                found |= dict(zip([here], self._archived(row["sha256"], shape, {row["its_line"]}), strict=False))
+                again = self._archived(row["sha256"], shape, {row["its_line"]}, journal=is_journal(here.path))
+                found |= dict(zip([here], again, strict=False))
         return {here: Sending.of(self.entity, row) for here, row in found.items()}
 
     def _editions(self, events: Sequence[dict[str, Any]]) -> pl.DataFrame:
@@ -92,12 +95,14 @@ class Senders:
         paths = editions["path"].to_list()
         return {Position(row["business_date"], paths[row["rank"]], row["line"]): row for row in rows}
 
-    def _archived(self, sha256: str, shape: tuple[str, str | None] | None, lines: Set[int]) -> Iterator[dict[str, Any]]:
+    def _archived(
+        self, sha256: str, shape: tuple[str, str | None] | None, lines: Set[int], *, journal: bool
+    ) -> Iterator[dict[str, Any]]:
         """Yield the events on those lines of archived bytes that are about the id; none where the bytes cannot be read."""
         if not lines or shape is None:
             return
         with suppress(NightdropError, DropHeldError), self.archive.open_bytes(sha256, shape[1]) as stream:
-            for chunk in read_chunks(stream, shape[0], chunk_bytes=Settings().chunk_bytes, as_it_is=True):
+            for chunk in read_chunks(stream, shape[0], chunk_bytes=Settings().chunk_bytes, as_it_is=True, journal=journal):
                 sheet = chunk.sheets.get(self.entity.category)
                 if sheet is None or sheet.filter(pl.col("line").is_in(lines)).is_empty():
                     continue

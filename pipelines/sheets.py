@@ -46,6 +46,8 @@ class Event:
     wrong: tuple[str, ...]
     """Spellings whose value has another type than their field wants."""
     unknown: tuple[tuple[str, str | None], ...]
+    channel: str | None = None
+    """The channel of its envelope where that is honoured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,8 @@ class Unread:
 def sheet_schema(category: str) -> dict[str, pl.DataType]:
     """Return the columns of a category's sheet."""
     spellings = {name: pl.String() for name in ENTITIES[category].spellings}
-    return {**PLACE, **spellings, "sent": pl.UInt64(), "wrong": pl.UInt64(), "odd": pl.Boolean(), "unknown": UNKNOWN}
+    masks = {"sent": pl.UInt64(), "wrong": pl.UInt64(), "odd": pl.Boolean()}
+    return {**PLACE, **spellings, **masks, "unknown": UNKNOWN, "channel": pl.String()}
 
 
 @cache
@@ -81,6 +84,7 @@ def sheet_of(category: str, rows: Iterable[tuple[Place, Event]]) -> pl.DataFrame
                 sum(bits[name] for name in event.wrong),
                 True,
                 [{"name": name, "value": value} for name, value in event.unknown] or None,
+                event.channel,
             )
             for place, event in rows
         ],

@@ -25,6 +25,7 @@ from pipelines.deciding import Decision, Living, decide
 from pipelines.discovery import Candidate, drop_format, held_by_name, path_key
 from pipelines.eventlog import EventLog, PartWriter
 from pipelines.home import Home, Settings
+from pipelines.journals import is_journal
 from pipelines.loading import Loaded, Moment, load
 from pipelines.manifests import read_manifest
 from pipelines.pickup import Seen, Unreachable, archive_drop, read_into_log
@@ -138,6 +139,8 @@ class Shift:
 
     def _is_restless(self, candidate: Candidate) -> bool:
         """Tell whether a file changed too short a time ago to be whole."""
+        if is_journal(candidate.path):  # it grows by whole lines: what stands in it is whole at any time
+            return False
         return self.settings.quiet_seconds > 0 and time.time() - candidate.mtime_ns / 1e9 < self.settings.quiet_seconds
 
     def _archive(self, batch: Sequence[Candidate], seen: Seen) -> None:
@@ -154,7 +157,8 @@ class Shift:
                 Edition(candidate.path, sha256, size, candidate.business_date, self.moment.at, self.moment.run_id)
             )
             # A manifest that disappears changes nothing.
-            edition.manifest = read_manifest(candidate.location) or edition.manifest
+            if not is_journal(candidate.path):
+                edition.manifest = read_manifest(candidate.location) or edition.manifest
 
     # --- read ---
 

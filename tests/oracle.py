@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 
-from oracle_reading import Event, Held, business_date, is_drop, path_key, read
+from oracle_reading import Event, Held, business_date, delivered, is_drop, path_key, read
 from oracle_rules import (
     Key,
     Life,
@@ -166,6 +166,7 @@ def law(judged: list[Drop]) -> Tables:
 
 def judge(path: str, data: bytes) -> Drop:
     """Read a drop, or hold it, by its path and bytes alone."""
+    data = delivered(path, data)
     day = business_date(path)
     try:
         events = read(path, data)

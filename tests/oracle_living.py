@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from oracle import Drop, Event, Held, Tables, business_date, law, path_key, read
-from oracle_reading import BOM, LONGEST_LINE, LineReason, expand, is_drop
+from oracle_reading import BOM, LONGEST_LINE, LineReason, delivered, expand, is_drop, is_journal
 from oracle_rules import DEPENDENCIES, Row, event_rules, said_by
 
 ENOUGH = 20
@@ -88,6 +88,7 @@ class History:
         """Take in a file as it lies in the inbox; bytes that the path has had before are its last edition again."""
         if not is_drop(path):
             return
+        data = delivered(path, data)
         of_path = self.editions.setdefault(path, [])
         had = [edition for edition in of_path if edition.data == data]
         edition = had[0] if had else Edition(path, data)
@@ -95,7 +96,9 @@ class History:
         of_path[:] = [*(each for each in of_path if each is not edition), edition]
 
     def manifest(self, path: str, data: bytes) -> None:
-        """Take in a manifest as it lies beside the file of that path."""
+        """Take in a manifest as it lies beside the file of that path; the journal has none."""
+        if is_journal(path):
+            return
         self.manifests[path] = data
         if path in self.editions:
             self.editions[path][-1].manifest = data
@@ -178,9 +181,11 @@ class History:
         if edition.withdrawn:
             return None
         own = self._own_hold(edition)
-        if own or edition.released or len(edition.reading.events) < ENOUGH:
+        if own or edition.released or is_journal(edition.path) or len(edition.reading.events) < ENOUGH:
             return own
-        same = (each for each in candidates if each.status == "applied" and each.plain == edition.plain)
+        same = (
+            each for each in candidates if each.status == "applied" and each.plain == edition.plain and not is_journal(each.path)
+        )
         return "same_bytes_other_date" if any(day_of(each) < day_of(edition) for each in same) else None
 
     def _own_hold(self, edition: Edition) -> str | None:
@@ -189,7 +194,7 @@ class History:
         found = {hold}
         if edition.date is None:
             found.add("no_business_date")
-        if not edition.released:
+        if not edition.released and not is_journal(edition.path):
             if self.max_expanded is not None and len(edition.plain or b"") > self.max_expanded:
                 found.add("too_large")
             if edition.manifest is not None and not keeps(edition, edition.manifest):
@@ -232,6 +237,8 @@ def day_of(edition: Edition) -> date:
 
 def same_drop(one: Edition, other: Edition) -> bool:
     """Tell whether two editions have the same business date and the same uncompressed bytes."""
+    if is_journal(one.path) or is_journal(other.path):
+        return False  # it is compared with no other drop
     return one.date == other.date and one.plain is not None and one.plain == other.plain
 
 

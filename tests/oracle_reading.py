@@ -61,6 +61,7 @@ class Event:
     data: dict[str, Value] = field(default_factory=dict)
     """By spelling; an explicit null is None, an absent field is not there."""
     unknown: tuple[tuple[str, str | None], ...] = ()
+    through_api: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ class _Sent:
     category: str
     data: dict[str, Value]
     unknown: tuple[tuple[str, str | None], ...]
+    through_api: bool = False
 
 
 # --- paths -----------------------------------------------------------------------------------------------------------
@@ -94,10 +96,21 @@ def business_date(path: str) -> date | None:
 
 def path_key(path: str) -> tuple[tuple[tuple[int, int, str], ...], ...]:
     """Return what paths are compared by: segments, each cut into numbers and other runs."""
-    return tuple(
+    last = (((2, 0, ""),),) if is_journal(path) else ()
+    return last + tuple(
         tuple((0, int(run), run) if run[0] in "0123456789" else (1, 0, run) for run in re.findall("[0-9]+|[^0-9]+", segment))
         for segment in path.split("/")
     )
+
+
+def is_journal(path: str) -> bool:
+    """Tell whether a path is that of the API's journal: the reserved name under a date."""
+    return re.fullmatch(r"\d{4}-\d\d-\d\d/api\.jsonl", path, re.A) is not None and business_date(path) is not None
+
+
+def delivered(path: str, data: bytes) -> bytes:
+    """Return what counts of a file: of the journal, which grows, its whole lines."""
+    return data[: data.rfind(b"\n") + 1] if is_journal(path) else data
 
 
 # --- a file ----------------------------------------------------------------------------------------------------------
@@ -109,7 +122,7 @@ def read(path: str, data: bytes) -> list[Event]:
     if not form:
         raise Held("unknown_format")
     plain = expand(form.group(2) or "", data)
-    return list(_csv_events(plain) if form.group(1) == "csv" else _jsonl_events(plain))
+    return list(_csv_events(plain) if form.group(1) == "csv" else _jsonl_events(plain, is_journal(path)))
 
 
 def expand(compression: str, data: bytes) -> bytes:
@@ -134,14 +147,14 @@ def expand(compression: str, data: bytes) -> bytes:
 # --- JSONL -----------------------------------------------------------------------------------------------------------
 
 
-def _jsonl_events(data: bytes) -> Iterator[Event]:
+def _jsonl_events(data: bytes, journal: bool) -> Iterator[Event]:
     offset = len(BOM) if data.startswith(BOM) else 0
     for line, ended in enumerate(io.BytesIO(data[offset:]), start=1):
         raw = _without_end(ended)
         if raw and not raw.isspace():
             if not ended.endswith(b"\n") and not _is_json(raw):
                 raise Held("truncated")
-            yield _event(line, offset, raw, _read_json_line(raw))
+            yield _event(line, offset, raw, _read_json_line(raw, journal))
         offset += len(ended)
 
 
@@ -154,7 +167,9 @@ def _without_end(line: bytes) -> bytes:
 def _event(line: int, offset: int, raw: bytes, said: LineReason | _Sent) -> Event:
     if isinstance(said, LineReason):
         return Event(line, offset, len(raw), raw, reason=said)
-    return Event(line, offset, len(raw), raw, category=said.category, data=said.data, unknown=said.unknown)
+    return Event(
+        line, offset, len(raw), raw, category=said.category, data=said.data, unknown=said.unknown, through_api=said.through_api
+    )
 
 
 def _is_json(raw: bytes) -> bool:
@@ -165,7 +180,7 @@ def _is_json(raw: bytes) -> bool:
     return True
 
 
-def _read_json_line(raw: bytes) -> LineReason | _Sent:
+def _read_json_line(raw: bytes, journal: bool) -> LineReason | _Sent:
     if len(raw) > LONGEST_LINE:
         return LineReason("line_too_long")
     try:
@@ -178,10 +193,10 @@ def _read_json_line(raw: bytes) -> LineReason | _Sent:
         return LineReason("malformed_json")
     if not isinstance(envelope, Pairs):
         return LineReason("not_an_object")
-    return _read_envelope(envelope)
+    return _read_envelope(envelope, journal)
 
 
-def _read_envelope(envelope: Pairs) -> LineReason | _Sent:
+def _read_envelope(envelope: Pairs, journal: bool) -> LineReason | _Sent:
     data = dict(envelope).get("data")
     fields = data if isinstance(data, Pairs) else Pairs()
     for pairs in (envelope, fields):
@@ -199,12 +214,15 @@ def _read_envelope(envelope: Pairs) -> LineReason | _Sent:
     if not isinstance(data, Pairs):
         return LineReason("missing_data", category=category)
     read_here = ("kind",) if word == "disbursement" else ()
-    strangers = [(key, value) for key, value in envelope if key not in ("category", "data", *read_here)]
+    through_api = journal and category == "client" and value_of(outer.get("channel")) == "api"
+    honoured = ("channel",) if through_api else ()
+    strangers = [(key, value) for key, value in envelope if key not in ("category", "data", *read_here, *honoured)]
     strangers += [(key, value) for key, value in fields if key not in (*spellings(category), *read_here)]
     return _Sent(
         category,
         {key: value_of(value) for key, value in fields if key in spellings(category)},
         tuple((key, text_of(value_of(value))) for key, value in strangers),
+        through_api,
     )
 
 

@@ -20,6 +20,7 @@ from email_validator import EmailNotValidError, validate_email
 from oracle_reading import Event, LineReason
 from oracle_values import (
     ALIASES,
+    API_REQUIRED,
     ID,
     NAMES,
     REQUIRED,
@@ -106,6 +107,7 @@ class Said:
     """Names whose two spellings differ."""
     unknown: tuple[tuple[str, str | None], ...]
     unread: LineReason | None
+    through_api: bool = False
 
     @property
     def key(self) -> Key:
@@ -122,7 +124,9 @@ def said_by(event: Event) -> Said:
             if text_of(sent.setdefault(name, other)) != text_of(other):
                 conflicts.add(name)
     step, own_id = sent.get("step"), sent.get(ID.get(category, ""))
-    return Said(category, string_or_none(step), string_or_none(own_id), sent, conflicts, event.unknown, unread=event.reason)
+    return Said(
+        category, string_or_none(step), string_or_none(own_id), sent, conflicts, event.unknown, event.reason, event.through_api
+    )
 
 
 def fields_sent(said: Said, skip: set[str] | frozenset[str] = frozenset()) -> Record:
@@ -207,7 +211,8 @@ def missing_field(said: Said, name: str) -> bool:
     if name == ID[said.category]:
         return True
     null = name in said.sent
-    return name in REQUIRED[said.category] and (said.step == "create" or (said.step == "update" and null))
+    required = API_REQUIRED if said.through_api else REQUIRED[said.category]
+    return name in required and (said.step == "create" or (said.step == "update" and null))
 
 
 def wrong_type(kind: str, value: Value) -> bool:

@@ -24,6 +24,7 @@ FIELDS = {
 }
 NAMES = {category: tuple(text.replace("*", "").split()) for category, text in FIELDS.items()}
 REQUIRED = {category: {name[:-1] for name in text.split() if name.endswith("*")} for category, text in FIELDS.items()}
+API_REQUIRED = {"name", "dob", "address", "state", "country", "is_company"}
 ID = {category: names[0] for category, names in NAMES.items()}
 ALIASES: dict[str, dict[str, str]] = {
     "client": {},

@@ -41,6 +41,7 @@ CLIENT = Entity(
         Field("city", FieldType.TEXT, "City"),
         Field("state", FieldType.TEXT, "State or province"),
     ),
+    api_required=frozenset({"name", "dob", "address", "state", "country", "is_company"}),
 )
 
 

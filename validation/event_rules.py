@@ -1,8 +1,9 @@
 """The rules that look at an event alone, made for every field from its declaration. Pure.
 
 They stand over a frame of events as sent: `step`, each field as the text sent (null when absent or null), `typed.<field>` where a
-field is no text, the masks `sent`, `wrong`, `conflict`, whose bit 0 is `step` and bit i the entity's i-th field, and `odd`: false
-only where no text is empty or longer than 128 bytes, has white space at either end or a control character.
+field is no text, the `channel` that it came through, the masks `sent`, `wrong`, `conflict`, whose bit 0 is `step` and bit i the
+entity's i-th field, and `odd`: false only where no text is empty or longer than 128 bytes, has white space at either end or a
+control character.
 Source of every rule: the contract's section 3, "Event rules".
 """
 
@@ -80,7 +81,7 @@ def _field_rules(entity: Entity, field: Field, bit: int) -> Iterable[Rule]:
     judged = pl.lit(True) if is_id else ~_IS_DELETE
     text = pl.col(field.name)
 
-    if is_id or field.required:
+    if is_id or field.required or field.name in entity.api_required:
         yield _missing_field(entity, field, bit)
 
     alone: list[pl.Expr] = []
@@ -121,8 +122,10 @@ def _missing_field(entity: Entity, field: Field, bit: int) -> Rule:
     if field.name == entity.id:
         broken, when = missing, "always required, absent or null"
     else:
-        broken = missing & ((step == "create") | ((step == "update") & sent)).fill_null(False)
+        broken = missing & ((step == "create") | ((step == "update") & sent)).fill_null(False) & _is_required(entity, field)
         when = "required on create, absent or null; or an update sets it to null"
+        if field.required != (field.name in entity.api_required) and entity.api_required:
+            when += "; not through the API" if field.required else "; through the API only"
     return Rule(
         "missing_field",
         field.name,
@@ -131,6 +134,14 @@ def _missing_field(entity: Entity, field: Field, bit: int) -> Rule:
         f'{{"{field.name}": null}}',
         f"{field.name} is missing; wanted {_article(field)} ({field.comment})",
     )
+
+
+def _is_required(entity: Entity, field: Field) -> pl.Expr:
+    """Return whether events ask for a field: those that came through the API have a required set of their own."""
+    if not entity.api_required or field.required == (field.name in entity.api_required):
+        return pl.lit(True)
+    through_api = pl.col("channel").is_not_null()
+    return pl.when(through_api).then(field.name in entity.api_required).otherwise(field.required)
 
 
 def _wrong_type(field: Field, broken: pl.Expr) -> Rule:

@@ -104,6 +104,8 @@ class Entity:
     """Field that names the parent."""
     watched: tuple[str, ...] = ()
     """Fields whose every change is kept in a table of its own."""
+    api_required: frozenset[str] = frozenset()
+    """Fields that are required, in place of those that say so, of an event that came through the API."""
     other_category: str | None = None
     """Another spelling of the category (with `kind` "loan" or none)."""
 

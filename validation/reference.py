@@ -57,3 +57,19 @@ def suggest_currency(value: str) -> str:
         except LookupError:
             code = None
     return f'; probably "{code}" ({currencies()[code]})' if code else ""
+
+
+def country_named(value: str) -> str | None:
+    """Return the alpha-2 code of a country that is named by its code or one of its names, in any case; None when none is."""
+    return _country_names().get(value.casefold())
+
+
+@cache
+def _country_names() -> dict[str, str]:
+    kinds = ("official_name", "common_name", "name", "alpha_2")
+    return {
+        name.casefold(): country.alpha_2
+        for kind in kinds
+        for country in pycountry.countries
+        if (name := getattr(country, kind, None))
+    }
