@@ -17,7 +17,7 @@ from validation.entities import ENTITIES
 
 _OWN = {"cause_date": "business_date", "cause_path": "path", "cause_line": "line"}
 """The columns of a cause, and those of the create that is its own cause."""
-_CAUSE = tuple(_OWN)
+CAUSE = tuple(_OWN)
 
 
 def find_causes(con: duckdb.DuckDBPyConnection, since: date, ranks: pl.DataFrame) -> pl.DataFrame:
@@ -37,7 +37,7 @@ def find_causes(con: duckdb.DuckDBPyConnection, since: date, ranks: pl.DataFrame
     unknown = unknown.join(ranks, on=["business_date", "path"], how="left").with_columns(pos=position())
     caused = []
     for category in ENTITIES:
-        mine = unknown.filter(pl.col("code") == f"{category}_unknown").drop(_CAUSE)
+        mine = unknown.filter(pl.col("code") == f"{category}_unknown").drop(CAUSE)
         if mine.is_empty():
             continue
         found = mine.sort("pos").join_asof(
@@ -90,19 +90,19 @@ def _rejected_creates(
         missing=unknown.select(id="missing").unique(),
     )
     placed = found.join(ranks, on=["business_date", "path"], how="left").with_columns(pos=position())
-    return {category: placed.filter(pl.col("category") == category).select("entity_id", "pos", *_CAUSE) for category in ENTITIES}
+    return {category: placed.filter(pl.col("category") == category).select("entity_id", "pos", *CAUSE) for category in ENTITIES}
 
 
 def _inherit(creates: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
     """Give creates that were refused for an unknown parent the cause of that refusal."""
-    inherited = found.filter((pl.col("step") == "create") & pl.col("cause_line").is_not_null()).select("pos", *_CAUSE)
+    inherited = found.filter((pl.col("step") == "create") & pl.col("cause_line").is_not_null()).select("pos", *CAUSE)
     joined = creates.join(inherited, on="pos", how="left", suffix="_above")
-    return joined.select("entity_id", "pos", *(pl.coalesce(f"{name}_above", name).alias(name) for name in _CAUSE))
+    return joined.select("entity_id", "pos", *(pl.coalesce(f"{name}_above", name).alias(name) for name in CAUSE))
 
 
 def _write(con: duckdb.DuckDBPyConnection, before: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
     key = ["business_date", "path", "line", "code"]
-    columns = [*key, *_CAUSE]
+    columns = [*key, *CAUSE]
     changed = found.select(columns).join(before.select(columns), on=columns, how="anti", nulls_equal=True)
     if changed.is_empty():
         return changed.select("business_date", "path")

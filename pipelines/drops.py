@@ -30,6 +30,9 @@ _ROW = {
     "run_id": pl.String(),
 }
 
+_COUNTS = ("records", "applied", "rejected", "warned")
+_TOLD = ("business_date", "path", "sha256", "status", "reason", "detail")
+
 
 def living(con: duckdb.DuckDBPyConnection) -> pl.DataFrame:
     """Return business_date, path, sha256 of every drop that is in the warehouse."""
@@ -42,33 +45,23 @@ def write(con: duckdb.DuckDBPyConnection, book: Book, standing: Mapping[tuple[st
     for path, unread in book.unread.items():
         hold = ("held", *unread.hold, moment.naive, moment.run_id)
         rows.append((unread.business_date, path, None, unread.bytes, *hold))
-    with handed_over(con, now=pl.DataFrame(rows, schema=_ROW, orient="row")):
-        con.execute(
-            """
-            CREATE OR REPLACE TEMP TABLE next_drops AS
-            SELECT
-                n.* REPLACE (
-                    coalesce(d.picked_at, n.picked_at) AS picked_at,
-                    CASE WHEN n.sha256 IS NULL THEN coalesce(d.run_id, n.run_id) ELSE n.run_id END AS run_id
-                ),
-                CASE WHEN n.status = 'applied' THEN d.records END AS records,
-                CASE WHEN n.status = 'applied' THEN d.applied END AS applied,
-                CASE WHEN n.status = 'applied' THEN d.rejected END AS rejected,
-                CASE WHEN n.status = 'applied' THEN d.warned END AS warned,
-                d.decided_at
-            FROM now AS n LEFT JOIN drops AS d ON d.path = n.path AND d.sha256 IS NOT DISTINCT FROM n.sha256
-            """
-        )
+    now = pl.DataFrame(rows, schema=_ROW, orient="row")
+    was = query(con, "SELECT * FROM drops")
+    kept = was.select("path", "sha256", *_COUNTS, "decided_at", was_picked="picked_at", was_run="run_id")
+    is_living = pl.col("status") == "applied"
+    following = now.join(kept, on=["path", "sha256"], how="left", nulls_equal=True, maintain_order="left").with_columns(
+        *(pl.when(is_living).then(pl.col(name)) for name in _COUNTS),
+        picked_at=pl.coalesce("was_picked", "picked_at"),
+        run_id=pl.when(pl.col("sha256").is_null()).then(pl.coalesce("was_run", "run_id")).otherwise("run_id"),
+    )
+    following = following.select(was.columns)
+    if following.equals(was):
+        return False
+    with handed_over(con, following=following):
+        con.execute("DELETE FROM drops")
+        con.execute("INSERT INTO drops BY NAME SELECT * FROM following")
     # A reason that is another than before counts as a change: its report is stale.
-    told = "business_date, path, sha256, status, reason, detail"
-    differing = con.execute(
-        f"(SELECT {told} FROM next_drops EXCEPT SELECT {told} FROM drops) UNION ALL "
-        f"(SELECT {told} FROM drops EXCEPT SELECT {told} FROM next_drops)"
-    ).fetchall()
-    con.execute("DELETE FROM drops")
-    con.execute("INSERT INTO drops BY NAME SELECT * FROM next_drops")
-    con.execute("DROP TABLE next_drops")
-    return bool(differing)
+    return set(following.select(_TOLD).iter_rows()) != set(was.select(_TOLD).iter_rows())
 
 
 def _edition_row(edition: Edition, standing: Standing) -> tuple[object, ...]:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import duckdb
 import polars as pl
 
-from pipelines.causes import find_causes
+from pipelines.causes import CAUSE, find_causes
 from pipelines.database import handed_over, query
 from pipelines.deciding import Decision, Living, Stage
 from pipelines.schema import TABLES
@@ -81,8 +81,20 @@ def load(con: duckdb.DuckDBPyConnection, decision: Decision, living: Living, raw
     redone = events.filter("added").join(verdicts_before, on=_POSITION, how="inner", maintain_order="left")
     flips = pl.concat([again, redone.select(again.columns)]).filter(pl.col("was") != pl.col("verdict"))
     _write_flips(con, flips, living, moment)
-    changed = [living.drops.filter("added"), again, retold, traced]
+    changed = [living.drops.filter("added"), again, retold, traced, _that_tell_of(con, retold)]
     return Loaded(len(flips), pl.concat([part.select("business_date", "path") for part in changed]).unique())
+
+
+def _that_tell_of(con: duckdb.DuckDBPyConnection, retold: pl.DataFrame) -> pl.DataFrame:
+    """Return the drops (business_date, path) with rejections whose root cause is one of those records."""
+    if retold.is_empty():
+        return retold.select("business_date", "path")
+    return query(
+        con,
+        "SELECT DISTINCT r.business_date, r.path FROM rejections AS r SEMI JOIN retold AS c "
+        "ON c.business_date = r.cause_date AND c.path = r.cause_path AND c.line = r.cause_line",
+        retold=retold,
+    )
 
 
 def _placed(frame: pl.DataFrame, places: pl.DataFrame) -> pl.DataFrame:
@@ -158,32 +170,31 @@ def _insert(con: duckdb.DuckDBPyConnection, table: str, frame: pl.DataFrame) -> 
 def _write_findings(con: duckdb.DuckDBPyConnection, decision: Decision, events: pl.DataFrame) -> pl.DataFrame:
     """Write rejections and warnings of everything decided; those of earlier runs are replaced.
 
-    Returns where (business_date, path) the findings of earlier runs are others now.
+    Returns where (business_date, path, line) the findings of earlier runs are others now.
     """
     again = events.filter(pl.col("sound") & ~pl.col("added"))
     who = events.select("pos", *_POSITION, "category", "step", "entity_id", "added")
-    told = []
+    retold: set[tuple[object, ...]] = set()
     for table, findings in (("rejections", decision.reasons), ("warnings", decision.warnings)):
         now = findings.join(who, on="pos", how="left")
         was = _taken_out(con, table, again)
-        retold = now.filter(~pl.col("added"))
-        told += [
-            was.join(retold, on=list(_FINDING), how="anti", nulls_equal=True),
-            retold.join(was, on=list(_FINDING), how="anti", nulls_equal=True),
-        ]
-        _insert(con, table, now)
-    _delete_lines(con, ["loan_changes"], again)
-    return pl.concat([part.select("business_date", "path") for part in told])
+        retold |= set(was.select(*_FINDING).iter_rows()) ^ set(now.filter(~pl.col("added")).select(*_FINDING).iter_rows())
+        # What is said again keeps its cause until `find_causes` finds another.
+        _insert(con, table, now.join(was, on=list(_FINDING), how="left", nulls_equal=True) if len(was) else now)
+    if not next(stage for stage in decision.stages if stage.entity.watched).touched.is_empty():
+        _delete_lines(con, ["loan_changes"], again)
+    return pl.DataFrame(list(retold), schema=_FINDING, orient="row").select(_POSITION).unique()
 
 
 def _taken_out(con: duckdb.DuckDBPyConnection, table: str, events: pl.DataFrame) -> pl.DataFrame:
-    """Delete the rows that hang on some events, and return what they said: position, code, field, value, message."""
+    """Delete the rows that hang on some events; return what they said: columns `_FINDING`, and the cause if they have one."""
+    columns = [name for name in TABLES[table].names if name in _FINDING or name in CAUSE]
     if events.is_empty():
         return pl.DataFrame(schema=_FINDING)
     return query(
         con,
         f"DELETE FROM {table} AS t USING those WHERE t.business_date = those.business_date AND t.path = those.path "
-        f"AND t.line = those.line RETURNING {', '.join('t.' + name for name in _FINDING)}",
+        f"AND t.line = those.line RETURNING {', '.join('t.' + name for name in columns)}",
         those=events.select(_POSITION),
     )
 

@@ -58,14 +58,13 @@ def write_reports(
     """Write the report of each date, that of the held drops without one, and the page over all dates.
 
     `con` has the working warehouse open; `advance` is called after each date. Returns the files that are now there. Each is
-    replaced at once and `summary.json` last, so that whoever reads it finds the bounces it names. Dates whose root causes lie
-    in one of `dates` are written too, for they tell of these.
+    replaced at once and `summary.json` last, so that whoever reads it finds the bounces it names.
     """
     folder = home.reports
     folder.mkdir(mode=0o750, parents=True, exist_ok=True)
     files: list[Path] = []
     days = sorted(set(dates))
-    for morning in mornings(con, [*days, *_that_tell_of(con, days)]):
+    for morning in mornings(con, days):
         files += _write_date(con, home, morning)
         advance()
     without_date = undated(con)
@@ -73,17 +72,6 @@ def write_reports(
     files += _write_index(con, folder, without_date, new=bool(days))
     sync_folder(folder)
     return files
-
-
-def _that_tell_of(con: duckdb.DuckDBPyConnection, days: list[date]) -> list[date]:
-    """Return the other dates that have rejections with a root cause in one of those dates."""
-    if not days:
-        return []
-    found = con.execute(
-        "SELECT DISTINCT business_date FROM rejections WHERE cause_date <> business_date AND list_contains($days, cause_date)",
-        {"days": days},
-    ).fetchall()
-    return sorted({day for (day,) in found} - set(days))
 
 
 def _write_date(con: duckdb.DuckDBPyConnection, home: Home, morning: Morning) -> list[Path]:
