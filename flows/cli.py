@@ -21,6 +21,7 @@ from typer.exceptions import TyperException
 
 from flows import acting
 from flows.said import Call, HomeOption, JsonOption, date_said, said
+from pipelines.files import keep_files_private
 from pipelines.home import Home
 from pipelines.problems import HomeBusyError, NightdropError, UsageError
 
@@ -170,6 +171,7 @@ def explain(
 def main() -> None:
     """Run the command line and leave with its exit code."""
     _open_standard_streams()
+    keep_files_private()
     for stream in (sys.stdout, sys.stderr):
         # A path that is no UTF-8, or a terminal that knows none, must not end in a traceback.
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]

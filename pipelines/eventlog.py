@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -122,6 +122,12 @@ class EventLog:
         """Remove what a killed run left half written. Only for the run that has the lock."""
         for left in self.folder.glob(f"{_WRITING}*"):
             shutil.rmtree(left)
+
+    def forget(self, runs: Sequence[str]) -> None:
+        """Remove the parts of runs that never committed: what they read is read again. Only for the run that has the lock."""
+        for run_id in runs:
+            for part in self.folder.glob(f"{run_id}.*"):
+                shutil.rmtree(part)
 
     def editions(self, rule_set: str) -> pl.DataFrame:
         """Return part, drop, path, sha256, released of every edition checked under the rule set, the newest part of each."""

@@ -181,7 +181,7 @@ class _Teller:
         about = "SEMI JOIN (SELECT * FROM events WHERE entity_id = $id) AS e USING (business_date, path, line)"
         self.raw = _by_position(self._rows(f"SELECT business_date, path, line, raw FROM rejected_lines {about}"))
         self.corrections = _by_position(self._rows(f"SELECT * FROM corrections {about} ORDER BY submitted_at"))
-        self.flips = _by_position(self._rows(f"SELECT * FROM verdict_changes {about} ORDER BY run_id"))
+        self.flips = _by_position(self._rows(f"SELECT * FROM verdict_changes {about} ORDER BY rowid"))
         self.refused = sorted(
             self._rows(
                 "SELECT business_date, path, line, category, step, entity_id, code FROM rejections WHERE value = $id "
@@ -399,7 +399,7 @@ class _Senders:
             "SELECT business_date, path, sha256 FROM drops SEMI JOIN paths USING (path) WHERE status = 'applied' ORDER BY path",
             paths=paths,
         )
-        last = "SELECT rule_set FROM runs WHERE state = 'done' AND rule_set IS NOT NULL ORDER BY started_at DESC LIMIT 1"
+        last = "SELECT rule_set FROM runs WHERE state = 'done' AND rule_set IS NOT NULL ORDER BY rowid DESC LIMIT 1"
         rule_set = query(self.con, last)["rule_set"]
         logged = self.log.editions(rule_set[0] if len(rule_set) else "").unique(["path", "sha256"], keep="last")
         return (

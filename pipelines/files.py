@@ -1,11 +1,48 @@
-"""Small files that must be whole or absent: written beside, synced and renamed; read with a doubt about what is in them."""
+"""What we make in a home: for its owner's group at most, and small files whole or absent (written beside, synced, renamed)."""
 
 from __future__ import annotations
 
 import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import orjson
+
+FORBIDDEN = 0o027
+"""What files and folders with people's data allow nobody: the group to write, others anything."""
+
+
+def keep_files_private() -> int:
+    """Make whatever this process and those it starts make from now on private; return the umask of before."""
+    before = os.umask(0o077)
+    os.umask(before | FORBIDDEN)
+    return before
+
+
+@contextmanager
+def private_files() -> Iterator[None]:
+    """Make every file and folder of the block, DuckDB's and Parquet's too, for the owner's group to read at most.
+
+    Whatever the umask of the caller; a stricter one stands. It is the process's, so no other thread may make files meanwhile.
+    """
+    before = keep_files_private()
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def private_folder(folder: Path) -> None:
+    """Make a folder that is private; one that is there and open wider, made by hand or of old, is closed.
+
+    Raises PermissionError when it is another user's and open wider.
+    """
+    folder.mkdir(parents=True, exist_ok=True, mode=0o750)
+    mode = stat.S_IMODE(folder.stat().st_mode)
+    if mode & FORBIDDEN:
+        folder.chmod(mode & ~FORBIDDEN)
 
 
 def write_json(file: Path, content: object) -> None:

@@ -7,11 +7,12 @@ whole files, the working warehouse changes in one transaction, the rest is made 
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import date
 from functools import partial
 
-from pipelines import database, diary
+from pipelines import database, diary, scratch
 from pipelines.discovery import discover
+from pipelines.files import private_folder
 from pipelines.home import Home, Settings
 from pipelines.loading import Moment
 from pipelines.publishing import publish
@@ -41,9 +42,12 @@ def run_night(
 def work_a_shift(home: Home, settings: Settings, steps: Steps, task: Callable[[Shift], None]) -> Night:
     """Do a task on the book of editions, then everything that follows from it, up to the reports."""
     moment = Moment.now()
-    home.state.mkdir(parents=True, exist_ok=True, mode=0o750)
+    for folder in (home.state, home.reports):
+        private_folder(folder)
+    scratch.sweep(home)
     with diary.unfinished(home, moment) as died, working_warehouse(home) as con:
         shift = Shift(home, settings, con, moment, steps)
+        shift.log.forget(diary.never_committed(con, died))
         task(shift)
         shift.read_what_could_live()
         outcome = shift.finish(died)
@@ -65,7 +69,7 @@ def _report(home: Home, steps: Steps) -> list[date]:
 
 
 def _night(moment: Moment, outcome: Outcome, steps: Steps, dates: list[date]) -> Night:
-    finished = datetime.now(UTC)
+    finished = moment.finished
     return Night(
         run_id=moment.run_id,
         started_at=moment.at,

@@ -129,7 +129,8 @@ def _check(copy: Path, size: int) -> str | None:
         )
     con = database.connect(copy, read_only=True)
     try:
-        rows = con.execute("SELECT run_id FROM runs ORDER BY started_at DESC, run_id DESC LIMIT 1").fetchall()
+        # By the order of insertion, not by the clock, which may jump back.
+        rows = con.execute("SELECT run_id FROM runs ORDER BY rowid DESC LIMIT 1").fetchall()
     except duckdb.Error as error:
         raise NightdropError(
             f"{copy}: the copy does not read as a warehouse ({error}). Nothing was published. "

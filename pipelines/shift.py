@@ -118,7 +118,8 @@ class Shift:
         self.archive.sweep()
         self.log.sweep()
         self.rules = RuleBook.of(settings.registration_patterns)
-        self.book: Book = read_book(home.book, diary.last_run(con))
+        self._last_run = diary.last_run(con)
+        self.book: Book = read_book(home.book, self._last_run)
         self.again: set[tuple[str, str]] = set()
         """Editions to decide again although they lived before."""
         self._parts = 0
@@ -138,7 +139,8 @@ class Shift:
 
     def _is_restless(self, candidate: Candidate) -> bool:
         """Tell whether a file changed too short a time ago to be whole."""
-        return self.settings.quiet_seconds > 0 and time.time() - candidate.mtime_ns / 1e9 < self.settings.quiet_seconds
+        # Either way: a file dated in the future, since the clock jumped back, is not left for ever.
+        return abs(time.time() - candidate.mtime_ns / 1e9) < self.settings.quiet_seconds
 
     def _archive(self, batch: Sequence[Candidate], seen: Seen) -> None:
         for candidate in batch:
@@ -254,7 +256,7 @@ class Shift:
             diary.write_run(self.con, self.moment, outcome.numbers(), self.rules.fingerprint)
             with self.steps.within("load", "gate"):
                 gate.check(self.con, since=decision.since if decision else date.max)
-            write_book(self.home.book, self.moment.run_id, self.book)
+            write_book(self.home.book, self.moment.run_id, self.book, self._last_run)
             days = {*loaded.drops["business_date"], *change.gone["business_date"]}
             if restated:
                 days |= {e.business_date for e in self.book.editions if standing[e.key].status == "held"}
