@@ -12,7 +12,7 @@ from datetime import date
 import duckdb
 import polars as pl
 
-from pipelines import standing
+from pipelines import conservation, standing
 from pipelines.eventlog import CHOSEN, EventLog
 from pipelines.settling import Settled, settle
 from validation.entities import ENTITIES
@@ -26,7 +26,7 @@ IDS = {"id": pl.String()}
 class Living:
     """The living drops after the change, and what the change is.
 
-    `drops`: business_date, path, sha256, part, drop, rank, added (it came with this change), one row a drop;
+    `drops`: business_date, path, sha256, part, drop, rank, added (it came with this change), records, one row a drop;
     `gone`: business_date, path, sha256 of the editions that lived before and do not now, or are to be decided again;
     `fixes`: the lines of resubmitted files that stand in for lines of living drops (columns `FIXES`).
     """
@@ -44,11 +44,13 @@ class Living:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What became of one entity: the ids touched, their records before, what settling gave."""
+    """What became of one entity: the ids touched, their records before, their sound events' money, what settling gave."""
 
     entity: Entity
     touched: pl.DataFrame
     before: pl.DataFrame
+    money: pl.DataFrame
+    """pos, step, sent, the id and the money fields of every sound event that was settled."""
     settled: Settled
 
 
@@ -56,7 +58,8 @@ class Stage:
 class Decision:
     """Everything that is decided anew.
 
-    `events`: pos, rank, line, added, file, byte_offset, byte_length, category, step, entity_id, client_id, sound, applied;
+    `events`: pos, rank, line, added, file, byte_offset, byte_length, category, step, entity_id, client_id, sound, applied,
+    reasons and warnings (how many the event has by itself);
     `reasons`, `warnings`: pos, code, field, value, message, of those events whose verdict was decided.
     """
 
@@ -82,6 +85,7 @@ class _Deciding:
         self.added = log.read(recent.filter("added").select(*CHOSEN), living.fixes)
         self.old = log.read(recent.filter(~pl.col("added")).select(*CHOSEN), living.fixes)
         self.added_index = self.added.index.collect()
+        conservation.of_the_log(self.added_index, recent.filter("added"))
         self.has_old = not recent.filter(~pl.col("added")).is_empty()
         self.gone = standing.records_named(con, living.gone)
         self.stages: dict[str, Stage] = {}
@@ -122,7 +126,9 @@ class _Deciding:
         sound = events.with_columns(date="business_date").select("pos", "date", "step", "sent", *entity.names).collect()
         parents = self._parents(entity, before, sound)
         settled = settle(entity, self.rules.record_rules[entity.category], before, sound, parents)
-        self.stages[entity.category] = Stage(entity, touched, before, settled)
+        money = sound.select("pos", "step", "sent", entity.id, *conservation.money_fields(entity))
+        conservation.of_settling(entity, before, sound, settled)
+        self.stages[entity.category] = Stage(entity, touched, before, money, settled)
         if self.has_old:
             was = standing.lives(self.con, entity, touched, self.since, self.ranks)
             self.changed[entity.category] = _different(was, settled.lives)
@@ -169,6 +175,8 @@ class _Deciding:
             "parent_id",
             "sound",
             "file",
+            "reasons",
+            "warnings",
         ]
         index = [self.added_index.select(columns).with_columns(added=pl.lit(True))]
         if self.has_old:

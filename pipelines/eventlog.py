@@ -46,8 +46,9 @@ FIXES = {
 LINES_A_DROP = 1 << 40
 """A position is one number: rank of the drop times this, plus the line."""
 _WRITING = ".writing-"
-_FILES = "nightdrop.files"
-"""Where the file of editions keeps the names of the others in its part."""
+_FILES = "nightdrop.files.2"
+"""Where the file of editions keeps the names of the others in its part. A part of another form (1: without counts) has none
+here and is read again."""
 
 
 def position() -> pl.Expr:

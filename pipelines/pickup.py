@@ -16,7 +16,8 @@ from typing import BinaryIO
 
 import polars as pl
 
-from pipelines.archive import Archive
+from pipelines import conservation
+from pipelines.archive import Archive, damaged
 from pipelines.book import Edition
 from pipelines.checking import check
 from pipelines.discovery import Candidate, drop_format, held_by_name
@@ -25,6 +26,7 @@ from pipelines.files import read_json, write_json
 from pipelines.problems import DropHeldError
 from pipelines.reading import Chunk, read_chunks
 from pipelines.sheets import UNREAD
+from pipelines.tiling import lost_bytes
 from validation.rulebook import RuleBook
 
 _PIECE = 1024 * 1024
@@ -122,6 +124,7 @@ def read_into_log(
         waiting.flush()
         for number, edition in enumerate(editions):
             if edition.hold is None:
+                waiting.assert_whole(number, edition)
                 edition.records, edition.refused = waiting.records.get(number, 0), waiting.refused.get(number, 0)
         part.close(_editions(editions, rules.fingerprint))
     except BaseException:
@@ -156,6 +159,10 @@ class _Measured(RawIOBase):
         return len(piece)
 
     @property
+    def size(self) -> int:
+        return self._size
+
+    @property
     def sha256(self) -> str:
         return self._digest.hexdigest()
 
@@ -171,6 +178,8 @@ class _Waiting:
         self._part, self._rules, self._chunk_bytes, self._max_expanded = part, rules, chunk_bytes, max_expanded
         self._chunks: list[tuple[int, Chunk]] = []
         self._bytes = 0
+        self._read_records: dict[int, int] = {}
+        """Records of each drop as the reader counted them."""
         self.records: dict[int, int] = {}
         self.refused: dict[int, int] = {}
 
@@ -184,24 +193,39 @@ class _Waiting:
         with closing(archive.open_bytes(edition.sha256, compression)) as stream:
             measured = _Measured(stream, largest)
             try:
-                self._read(number, BufferedReader(measured, _PIECE), format, as_it_is=edition.released)
+                spans = self._read(number, BufferedReader(measured, _PIECE), format, as_it_is=edition.released)
             finally:
                 # Also of a drop that is held: the rest is read for its hash, which tells it from another one.
                 while measured.read(_PIECE):
                     pass
                 edition.content, edition.lines = measured.sha256, measured.lines
+            if spans != measured.size:
+                raise lost_bytes(spans, measured.size)
+            if compression is None and measured.sha256 != edition.sha256:
+                raise damaged(edition.path, edition.sha256)
 
-    def _read(self, number: int, stream: BufferedReader, format: str, *, as_it_is: bool) -> None:
+    def _read(self, number: int, stream: BufferedReader, format: str, *, as_it_is: bool) -> int:
+        """Return how many bytes records and filler have together."""
+        spans = 0
+        self._read_records[number] = 0
         for chunk in read_chunks(stream, format, chunk_bytes=self._chunk_bytes, as_it_is=as_it_is):
             frames = [chunk.filler, chunk.unread, *chunk.sheets.values()]
-            self._bytes += sum(int(frame["byte_span"].sum()) for frame in frames)
+            span = sum(int(frame["byte_span"].sum()) for frame in frames)
+            spans += span
+            self._bytes += span
+            self._read_records[number] += sum(len(frame) for frame in frames[1:])
             self._chunks.append((number, chunk))
             if self._bytes >= self._chunk_bytes:
                 self.flush()
+        return spans
 
     def forget(self, number: int) -> None:
         """Drop the waiting chunks of a drop; those already written count for nothing without their edition."""
         self._chunks = [(owner, chunk) for owner, chunk in self._chunks if owner != number]
+
+    def assert_whole(self, number: int, edition: Edition) -> None:
+        """Raise NightdropError unless every record of a drop that was read was checked, once."""
+        conservation.same(edition.path, "records read", self._read_records[number], "checked", self.records.get(number, 0))
 
     def flush(self) -> None:
         """Check everything that waits, and write it."""
@@ -216,6 +240,7 @@ class _Waiting:
                 sheets.setdefault(category, []).append(sheet.with_columns(drop))
         self._chunks, self._bytes = [], 0
         checked = check({category: pl.concat(parts) for category, parts in sheets.items()}, pl.concat(unread), self._rules)
+        conservation.of_checking(checked)
         self._part.write(checked)
         for number, records, refused in checked.index.group_by("drop").agg(pl.len(), pl.col("refused").sum()).iter_rows():
             self.records[number] = self.records.get(number, 0) + records

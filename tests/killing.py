@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -93,9 +94,8 @@ def serve() -> None:
     One process with all libraries loaded, so that a kill costs no start. It does no work itself: their threads would not
     survive the fork.
     """
-    import flows.cli
-    import flows.commands.night
-    import pipelines.night  # noqa: F401
+    for module in ("flows.cli", "flows.commands.night", "pipelines.night"):
+        import_module(module)
 
     print("ready", flush=True)
     for line in sys.stdin:

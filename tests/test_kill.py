@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 
-import duckdb
 import pytest
 from homes import assert_same, deliver, home_in, rows, tables
 from killing import Process
