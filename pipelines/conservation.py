@@ -51,6 +51,12 @@ def of_the_log(index: pl.DataFrame, drops: pl.DataFrame) -> None:
     same("event log", "records read", int(drops["records"].sum()), "records found again", len(index))
 
 
+def of_the_findings(index: pl.DataFrame, reasons: pl.DataFrame, warnings: pl.DataFrame) -> None:
+    """Assert that the log gave back every reason and warning of those records."""
+    for name, rows in (("reasons", reasons), ("warnings", warnings)):
+        same("event log", f"{name} written", int(index[name].sum()), f"{name} found again", len(rows))
+
+
 def of_settling(entity: Entity, before: pl.DataFrame, events: pl.DataFrame, settled: Settled) -> None:
     """Assert that settling gave one verdict an event, and all it found."""
     where = f"settling {entity.table}"

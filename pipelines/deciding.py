@@ -100,16 +100,16 @@ class _Deciding:
         settled = [stage.settled for stage in self.stages.values()]
         columns = ["pos", "code", "field", "value", "message"]
         applied = events.filter("applied").select("pos")
+        reasons, warnings = self.added.reasons.select(columns).collect(), self.added.warnings.select(columns).collect()
+        conservation.of_the_findings(self.added_index, reasons, warnings)
         return Decision(
             self.since,
             tuple(self.stages.values()),
             events,
-            pl.concat([self.added.reasons.select(columns).collect(), *(part.reasons for part in settled)]).join(
-                decided, on="pos", how="semi"
-            ),
+            pl.concat([reasons, *(part.reasons for part in settled)]).join(decided, on="pos", how="semi"),
             pl.concat(
                 [
-                    self.added.warnings.select(columns).collect(),
+                    warnings,
                     self.old.warnings.select(columns).collect(),
                     *(part.warnings for part in settled),
                 ]
