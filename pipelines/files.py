@@ -10,6 +10,9 @@ from pathlib import Path
 
 import orjson
 
+from pipelines.problems import NightdropError
+
+_KEY_BYTES = 32
 FORBIDDEN = 0o027
 """What files and folders with people's data allow nobody: the group to write, others anything."""
 
@@ -54,6 +57,29 @@ def write_json(file: Path, content: object) -> None:
         os.fsync(stream.fileno())
     beside.replace(file)
     sync_folder(file.parent)
+
+
+def secret(file: Path) -> bytes:
+    """Return the secret key in a file, made once: 32 bytes that only the owner may read.
+
+    Raises NightdropError when something else is there: who made it may still need it.
+    """
+    if not file.exists():
+        beside = file.with_name(f".{file.name}.tmp")
+        beside.unlink(missing_ok=True)
+        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
+            stream.write(os.urandom(_KEY_BYTES))
+            stream.flush()
+            os.fsync(stream.fileno())
+        beside.replace(file)
+        sync_folder(file.parent)
+    key = file.read_bytes()
+    if len(key) != _KEY_BYTES:
+        raise NightdropError(
+            f"{file}: it holds {len(key)} bytes, wanted a key of {_KEY_BYTES}. Nothing was published. Put it back from a backup, "
+            "or remove it: the next run makes a new one, and every token becomes another."
+        )
+    return key
 
 
 def read_json(file: Path, shape: type) -> object:

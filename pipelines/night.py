@@ -12,10 +12,10 @@ from functools import partial
 
 from pipelines import database, diary, scratch
 from pipelines.discovery import discover
-from pipelines.files import private_folder
+from pipelines.files import private_folder, secret
 from pipelines.home import Home, Settings
 from pipelines.loading import Moment
-from pipelines.publishing import publish
+from pipelines.publishing import publish, publish_masked, withdraw
 from pipelines.reporting import write_reports
 from pipelines.shift import Outcome, Shift, Steps, working_warehouse
 from pipelines.summary import Night, Progress, StepRunner
@@ -51,6 +51,10 @@ def work_a_shift(home: Home, settings: Settings, steps: Steps, task: Callable[[S
         task(shift)
         shift.read_what_could_live()
         outcome = shift.finish(died)
+    if settings.publish_masked:
+        steps.run("publish masked", lambda: publish_masked(home.working, home.masked, secret(home.state / "mask.key")))
+    else:
+        withdraw(home.masked)  # or it would grow old
     steps.run("publish", lambda: publish(home.working, home.warehouse))
     dates = _report(home, steps)
     return _night(moment, outcome, steps, dates)
