@@ -156,7 +156,7 @@ class Shift:
                 Edition(candidate.path, sha256, size, candidate.business_date, self.moment.at, self.moment.run_id)
             )
             # A manifest that disappears changes nothing.
-            edition.manifest = read_manifest(candidate.location) or edition.manifest
+            edition.manifest = read_manifest(candidate.location, self.home.inbox) or edition.manifest
 
     # --- read ---
 
