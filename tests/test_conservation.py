@@ -212,3 +212,28 @@ def test_without_a_fault_the_same_night_passes(home: Home) -> None:
     done = night(home)
     assert done.events > 0
     assert rows(home, "SELECT count(*) > 0 FROM rejections JOIN warnings USING (business_date, path)") == [(True,)]
+
+
+@pytest.mark.parametrize("field", ["amount", "fee"])
+def test_money_that_no_event_explains_trips_the_gate(home: Home, monkeypatch: pytest.MonkeyPatch, field: str) -> None:
+    insert = loading._insert
+
+    def mutated(con: Any, name: str, frame: pl.DataFrame) -> None:
+        if name in ("payments", "payment_history"):  # in step with each other, so no other check sees it
+            frame = frame.with_columns((pl.col(field) + pl.lit(1).cast(pl.Decimal(18, 4))).cast(pl.Decimal(18, 4)))
+        insert(con, name, frame)
+
+    monkeypatch.setattr(loading, "_insert", mutated)
+    with pytest.raises(NightdropError, match=f"table payments: .* is what the applied events add up to in {field}"):
+        night(home)
+
+
+def test_archived_bytes_that_changed_are_never_read_as_the_drop(home: Home) -> None:
+    night(home)
+    shutil.rmtree(home.log)
+    for file in home.archive.rglob("*"):
+        if file.is_file() and b"C3" in file.read_bytes():
+            file.chmod(0o640)
+            file.write_bytes(file.read_bytes().replace(b"C3", b"C4"))
+    with pytest.raises(NightdropError, match="its archived bytes are not the ones that were stored"):
+        night(home)
