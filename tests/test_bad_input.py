@@ -81,7 +81,7 @@ def read_mutants(count: int, seed: int) -> None:
 
 
 def test_mutated_files_are_read_as_the_judge_reads_them() -> None:
-    read_mutants(400, 1)
+    read_mutants(250, 1)
 
 
 @pytest.mark.long
@@ -111,7 +111,7 @@ GARBAGE = st.lists(st.tuples(st.lists(PIECES, max_size=12), st.integers(0, 3)), 
 ANY = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large]
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=ANY)
+@settings(max_examples=5, deadline=None, suppress_health_check=ANY)
 @given(GARBAGE)
 def test_a_whole_run_on_any_bytes_equals_the_naive_loop(
     tmp_path_factory: pytest.TempPathFactory, files: list[tuple[list[bytes], int]]

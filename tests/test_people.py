@@ -98,7 +98,7 @@ def too_open(home: Home) -> list[tuple[str, str]]:
 # --- modes --------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+@pytest.mark.parametrize("umask", [0o000, pytest.param(0o022, marks=pytest.mark.long), 0o077])
 def test_what_a_run_makes_is_for_its_owners_group_at_most_whatever_the_umask(tmp_path: Path, umask: int) -> None:
     home = home_in(tmp_path / "home")
     deliver(home, marked_drops())
