@@ -59,8 +59,7 @@ def redecide(home: Home, published: Publication, pending: Sequence[Pending], ids
     """Decide the pending lines about those clients. Raises NightdropError when the event log lacks what is needed."""
     with tempfile.TemporaryDirectory(prefix="nightdrop-api-") as folder, published.con.cursor() as con:
         log = _WithPending(home.log, Path(folder))
-        _write_part(Path(folder), pending, ids, rules)
-        living = _living(con, log, pending)
+        living = _living(con, log, pending, _write_part(Path(folder), pending, ids, rules))
         since = living.since
         if since is None:
             return Redecided({}, {})
@@ -73,29 +72,35 @@ def redecide(home: Home, published: Publication, pending: Sequence[Pending], ids
     return Redecided({stage.entity.category: _records(stage) for stage in decision.stages}, reasons)
 
 
-def _write_part(folder: Path, pending: Sequence[Pending], ids: set[str], rules: RuleBook) -> None:
+def _write_part(folder: Path, pending: Sequence[Pending], ids: set[str], rules: RuleBook) -> list[int]:
+    """Write the lines about those clients as a part of the log; return how many there are of each journal."""
     wanted = pl.Series(sorted(ids), dtype=pl.String).implode()
     part = PartWriter(folder, _PART)
+    records = []
     for number, lines in enumerate(pending):
-        found = checked(lines.lines, lines.first_line, number, rules)
-        part.write(only(found, lambda entity_id: entity_id.is_in(wanted)))
+        found = only(checked(lines.lines, lines.first_line, number, rules), lambda entity_id: entity_id.is_in(wanted))
+        part.write(found)
+        records.append(len(found.index))
     part.close(pl.DataFrame(schema=EDITIONS))
+    return records
 
 
-def _living(con: duckdb.DuckDBPyConnection, log: EventLog, pending: Sequence[Pending]) -> Living:
+def _living(con: duckdb.DuckDBPyConnection, log: EventLog, pending: Sequence[Pending], records: Sequence[int]) -> Living:
     """Return the drops of the publication with the pending lines among them."""
     logged = log.editions(_rule_set(con)).unique(["path", "sha256"], keep="last")
-    drops = query(con, "SELECT business_date, path, sha256 FROM drops WHERE status = 'applied'")
-    drops = drops.join(logged, on=["path", "sha256"], how="left").select("business_date", "path", "sha256", "part", "drop")
+    drops = query(con, "SELECT business_date, path, sha256, records FROM drops WHERE status = 'applied'")
+    columns = ["business_date", "path", "sha256", "part", "drop", "records"]
+    drops = drops.join(logged, on=["path", "sha256"], how="left").select(columns)
     since = min(lines.day for lines in pending)
     if not (lost := drops.filter((pl.col("business_date") >= since) & pl.col("part").is_null())).is_empty():
         raise NightdropError(f"the event log has not yet read {lost['path'][0]} under these rules; `nightdrop run` reads it")
     replaced = pl.Series([lines.path for lines in pending if lines.replaces], dtype=pl.String)
     gone = drops.filter(pl.col("path").is_in(replaced.implode())).select("business_date", "path", "sha256")
     stay = [(*row, False) for row in drops.join(gone, on="path", how="anti").iter_rows()]
-    new = [(lines.day, lines.path + _AFTER, "", _PART, number, True) for number, lines in enumerate(pending)]
-    ordered = sorted([*stay, *new], key=lambda row: (row[0], path_key(row[1].removesuffix(_AFTER)), row[5]))
+    new = [(lines.day, lines.path + _AFTER, "", _PART, number, records[number], True) for number, lines in enumerate(pending)]
+    ordered = sorted([*stay, *new], key=lambda row: (row[0], path_key(row[1].removesuffix(_AFTER)), row[-1]))
     schema = {"business_date": pl.Date(), "path": pl.String(), "sha256": pl.String(), "part": pl.String(), "drop": pl.UInt32()}
+    schema |= {"records": pl.Int64()}
     living = pl.DataFrame(ordered, schema={**schema, "added": pl.Boolean()}, orient="row")
     ranked = living.with_row_index("rank").with_columns(pl.col("rank").cast(pl.Int64))
     return Living(ranked, gone, _fixes(con, logged, ranked))

@@ -9,10 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
-import tempfile
-import traceback
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +18,7 @@ from typer.exceptions import TyperException
 
 from flows import acting, serving
 from flows.said import Call, HomeOption, JsonOption, date_said, said
+from pipelines.files import keep_files_private
 from pipelines.home import Home
 from pipelines.problems import HomeBusyError, NightdropError, UsageError
 
@@ -171,6 +169,7 @@ def explain(
 def main() -> None:
     """Run the command line and leave with its exit code."""
     _open_standard_streams()
+    keep_files_private()
     for stream in (sys.stdout, sys.stderr):
         # A path that is no UTF-8, or a terminal that knows none, must not end in a traceback.
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
@@ -199,7 +198,9 @@ def call(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         code = INTERRUPTED
     except Exception as error:  # the last place where it can become a sentence; the traceback is kept
-        return _fail(first, _broken_world(first.home, error) or _unexpected(first.home, error), FAILED)
+        from flows.failures import unexpected
+
+        return _fail(first, _broken_world(first.home, error) or unexpected(first.home, error), FAILED)
     if code == INTERRUPTED:
         return _fail(first, "interrupted. The published warehouse is as it was before; run again to go on.", INTERRUPTED)
     return code if isinstance(code, int) else 0
@@ -231,7 +232,9 @@ def _broken_world(home: Home, error: Exception) -> str | None:
         return None
     where = os.fsdecode(file) if isinstance(file, str | bytes) else home.root
     what = getattr(error, "strerror", None) or str(error).strip().splitlines()[0]
-    details = "" if number in _WORLD else f" The details are in {_keep_traceback(home)}."
+    from flows.failures import keep_traceback
+
+    details = "" if number in _WORLD else f" The details are in {keep_traceback(home)}."
     return (
         f"{where}: {what}. Readers have the warehouse that was last published, and no drop is lost. "
         f"{_WORLD.get(number or 0, 'Look what is there')}, then run again: that finishes the job.{details}"
@@ -246,32 +249,6 @@ def _fail(first: Call, words: str, code: int) -> int:
             write_out(json_text({"error": words, "exit": code}))
     write_note(words)
     return code
-
-
-def _unexpected(home: Home, error: Exception) -> str:
-    summary = f"{type(error).__name__}: {error}".strip().splitlines()[0]
-    return (
-        f"{summary}. This was not expected; what was published before stands. The details are in "
-        f"{_keep_traceback(home)}. Run again; if it fails again, hand that file to whoever looks after nightdrop."
-    )
-
-
-def _keep_traceback(home: Home) -> Path | str:
-    """Append the traceback to the home's failure log, or put it where temporary files go; say so when neither can be done."""
-    words = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC, process {os.getpid()}: {sys.argv}\n{traceback.format_exc()}\n"
-    if home.state.is_dir():
-        with suppress(OSError):  # a full or read-only disk may be what failed
-            return _append(home.state / "failures.log", words)
-    try:
-        return _append(Path(tempfile.gettempdir()) / f"nightdrop-failure-{os.getpid()}.log", words)
-    except OSError:
-        return "no file: none could be written"
-
-
-def _append(file: Path, words: str) -> Path:
-    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640), "a", errors="backslashreplace") as log:
-        log.write(words)
-    return file
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from pipelines.files import private_files, private_folder
 from pipelines.home import Home
 from pipelines.problems import HomeBusyError, NightdropError
 
@@ -41,13 +42,19 @@ class Holder:
 
 @contextmanager
 def hold(home: Home, *, command: str) -> Iterator[None]:
-    """Have the home for oneself.
+    """Have the home for oneself; what is made in it meanwhile is private (`pipelines.files`).
 
     Raises HomeBusyError, which names the holder, when another process has it. Does not wait for a run: of two nightly runs
     the second has nothing to do that its own next start would not do.
     """
+    with private_files(), _locked(home, command):
+        yield
+
+
+@contextmanager
+def _locked(home: Home, command: str) -> Iterator[None]:
     try:
-        home.state.mkdir(parents=True, exist_ok=True, mode=0o750)
+        private_folder(home.state)
         lock = FileLock(home.lock, timeout=_ASKED_SECONDS, mode=0o640, fallback_to_soft=False)
         lock.acquire(poll_interval=_ASKED_SECONDS / 4)
     except Timeout:

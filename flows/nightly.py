@@ -19,6 +19,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 
+from flows.failures import without_values
 from flows.lock import hold
 from flows.settings import load_settings
 from flows.terminal import plain, progress_bar
@@ -94,7 +95,11 @@ def nightly(home: str = ".", only_date: date | None = None) -> Night:
     place = Home(Path(home).absolute())
     settings = load_settings(place.root)
     with tags("nightdrop"), hold(place, command="nightdrop run --prefect"), progress_bar() as progress:
-        night = run_night(place, settings, only_date=only_date, progress=progress, around=as_task)
+
+        def around(name: str, work: Callable[[], T]) -> T:
+            return as_task(name, lambda: without_values(place, work))
+
+        night = without_values(place, lambda: run_night(place, settings, only_date=only_date, progress=progress, around=around))
         create_markdown_artifact(key=ARTIFACT, markdown=artifact(night), description="What the night came to")
     return night
 

@@ -47,6 +47,7 @@ class _Said(BaseSettings):
     hold_above: Annotated[float, Field(ge=0, le=1)] | None = None
     max_expanded: Annotated[ByteSize, Field(ge=1)] | None = None
     chunk_bytes: Annotated[ByteSize, Field(ge=1)] | None = None
+    publish_masked: bool | None = None
     registration_patterns: _Patterns = _Patterns()
 
     @field_validator("quiet_seconds", "hold_above", "max_expanded", "chunk_bytes", mode="before")
@@ -73,6 +74,7 @@ _WANTED = {
     "hold_above": "a share from 0 to 1, such as 0.5",
     "max_expanded": 'a size of at least 1 byte, such as "64GiB"',
     "chunk_bytes": 'a size of at least 1 byte, such as 33554432 or "32MiB"',
+    "publish_masked": "true or false",
     "registration_patterns": 'a table with `individual` and `company`, each a regular expression such as "CR-.+"',
 }
 

@@ -129,6 +129,14 @@ class Archive:
         return ranges
 
 
+def damaged(path: str, sha256: str) -> NightdropError:
+    """Return the error that says that archived bytes are not those that were stored."""
+    return NightdropError(
+        f"{path}: its archived bytes are not the ones that were stored under {sha256}. Nothing was changed. Put the file back "
+        "from a backup, or remove it from data/state/archive and drop the original into the inbox again."
+    )
+
+
 def _copy(source: Path, copy: BinaryIO, growing: bool) -> Stored | None:
     digest = hashlib.sha256()
     size = 0

@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from pipelines.files import sync_folder
+from pipelines.files import read_json, sync_folder
 from pipelines.problems import NightdropError
 
 
@@ -134,11 +134,12 @@ def read_book(folder: Path, run_id: str | None) -> Book:
     )
 
 
-def write_book(folder: Path, run_id: str, book: Book) -> None:
-    """Write the book of a run, durably, before the run commits."""
+def write_book(folder: Path, run_id: str, book: Book, after: str | None) -> None:
+    """Write the book of a run, durably, before the run commits; `after` is the run whose book it continues."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o750)
     file = _file(folder, run_id)
     content = {
+        "after": after,
         "editions": [asdict(edition) for edition in book.editions],
         "unread": {path: asdict(unread) for path, unread in book.unread.items()},
         "corrections": [asdict(correction) for correction in book.corrections],
@@ -158,8 +159,13 @@ def sweep(folder: Path, run_id: str) -> None:
 
 
 def newest(folder: Path) -> str | None:
-    """Return the run of the newest book, for a warehouse that is lost; None when there is no book."""
-    return max((file.stem for file in folder.glob("*.json")), default=None)
+    """Return the run of the newest book, for a warehouse that is lost; None when there is no book.
+
+    That is the one that no other continues: the clock, and so the names, may have jumped back.
+    """
+    files = sorted(folder.glob("*.json"))
+    continued = {read.get("after") for file in files if isinstance(read := read_json(file, dict), dict)}
+    return max((file.stem for file in files if file.stem not in continued), default=None)
 
 
 def _file(folder: Path, run_id: str) -> Path:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import polars as pl
 
 from validation.entities import ENTITIES
@@ -30,6 +31,8 @@ INDEX = {
     "parent_id": pl.String(),
     "sound": pl.Boolean(),
     "refused": pl.Boolean(),
+    "reasons": pl.UInt32(),
+    "warnings": pl.UInt32(),
 }
 REASONS = {**KEYS, "code": pl.String(), "field": pl.String(), "value": pl.String(), "message": pl.String()}
 
@@ -51,7 +54,8 @@ class Checked:
     """What checking gives for some events.
 
     `events`: category -> sound events, typed: drop, line, step, sent (bit 0 `step`, bit i the i-th field), the fields.
-    `index`: every record (columns `INDEX`), in the order of drop and line; `refused` by a line or event rule.
+    `index`: every record (columns `INDEX`), in the order of drop and line; `refused` by a line or event rule, `reasons` and
+    `warnings` how many of each it has: whoever takes rows of these on can see that none was lost (`conservation`).
     `reasons`, `warnings`: a row each (columns `REASONS`); warnings of sound events only.
     """
 
@@ -100,13 +104,19 @@ def _check_sheet(entity: Entity, sheet: pl.DataFrame, rules: RuleBook) -> Checke
     frame = frame.with_columns(
         sound=~row.is_in(all_reasons["row"].unique().implode()), refused=row.is_in(broken["row"].unique().implode())
     )
-    warned = warned.filter(frame["sound"].gather(warned["row"]))
+    warned = _describe_warnings(warned.filter(frame["sound"].gather(warned["row"])), event_rules, frame)
+    frame = frame.with_columns(reasons=_times(all_reasons["row"], len(frame)), warnings=_times(warned["row"], len(frame)))
     return Checked(
         {entity.category: _sound_events(entity, frame)},
         _index(entity, frame),
         _named(all_reasons, frame),
-        _named(_describe_warnings(warned, event_rules, frame), frame),
+        _named(warned, frame),
     )
+
+
+def _times(rows: pl.Series, length: int) -> pl.Series:
+    """Return how often each row of a frame is named."""
+    return pl.Series(np.bincount(rows.to_numpy(), minlength=length), dtype=pl.UInt32)
 
 
 def one_spelling(entity: Entity, sheet: pl.DataFrame) -> pl.DataFrame:
@@ -214,6 +224,8 @@ def _index(entity: Entity, frame: pl.DataFrame) -> pl.DataFrame:
         parent_id=read(entity.parent_id),
         sound="sound",
         refused="refused",
+        reasons="reasons",
+        warnings="warnings",
     )
 
 
@@ -252,6 +264,8 @@ def _index_of_unread(unread: pl.DataFrame) -> pl.DataFrame:
         parent_id=nothing,
         sound=pl.lit(False),
         refused=pl.lit(True),
+        reasons=pl.lit(1, dtype=pl.UInt32),
+        warnings=pl.lit(0, dtype=pl.UInt32),
     )
 
 

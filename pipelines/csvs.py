@@ -9,8 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass
-from functools import cached_property
-from textwrap import shorten
+from functools import cache, cached_property
 
 from pipelines.jsonl import KIND_FIELD, OTHER_CATEGORIES, entity_of
 from pipelines.jsontext import Members, json_text, parse
@@ -24,7 +23,6 @@ NUMBER_CELL = r"-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
 _NUMBER = re.compile(NUMBER_CELL)
 DEFAULT_CATEGORY = "client"
 _CATEGORY = "category"
-_SHOWN = 200
 
 # A cell that starts with a quote ends at the next single one; what follows up to the comma belongs to it all the same.
 _TO_CLOSING = rb'[^"]*+(?:""[^"]*+)*+"'
@@ -124,12 +122,21 @@ def read_header(record: bytes, scan: Scan, line: int, *, length: int) -> Header:
         raise DropHeldError("csv_header", f"line {line}: the header is not UTF-8") from None
     [(name, times)] = Counter(columns).most_common(1)
     if times > 1:
-        raise DropHeldError("csv_header", f"line {line}: column {name!r} is there {times} times")
+        told = repr(name) if name in _ours() else f"number {columns.index(name) + 1}"
+        raise DropHeldError("csv_header", f"line {line}: column {told} is there {times} times")
     if STEP.name not in columns or not set(id_columns()).intersection(columns):
         wanted = f"'{STEP.name}' and one of {', '.join(id_columns())}"
-        has = shorten(", ".join(columns), _SHOWN, placeholder=" …")
-        raise DropHeldError("csv_header", f"line {line}: the header must have {wanted}; it has {has!r}")
+        has = ", ".join(name for name in columns if name in _ours()) or "none of the known ones"
+        raise DropHeldError(
+            "csv_header", f"line {line}: the header must have {wanted}; of its {len(columns)} columns it has {has}"
+        )
     return Header(tuple(columns))
+
+
+@cache
+def _ours() -> frozenset[str]:
+    """Return the names that may be told: of a file without header the first record stands there, a person's name in it."""
+    return frozenset({_CATEGORY, KIND_FIELD, *(name for entity in ENTITIES.values() for name in entity.spellings)})
 
 
 def id_columns() -> tuple[str, ...]:

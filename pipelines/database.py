@@ -52,6 +52,11 @@ def connect(
     return con
 
 
+def attach(con: duckdb.DuckDBPyConnection, path: Path, name: str) -> None:
+    """Let a connection read the tables of another database file, under `folders`, as `name.table`."""
+    con.execute(f"ATTACH {_literal(str(path.resolve()))} AS {name} (READ_ONLY)")
+
+
 def seal(con: duckdb.DuckDBPyConnection) -> None:
     """Write all that is committed into the one database file and close it: no `.wal` stays beside it."""
     try:

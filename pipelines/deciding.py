@@ -13,7 +13,7 @@ from datetime import date
 import duckdb
 import polars as pl
 
-from pipelines import standing
+from pipelines import conservation, standing
 from pipelines.eventlog import CHOSEN, EventLog, index_of
 from pipelines.settling import Settled, nothing_settled, settle
 from validation.entities import ENTITIES
@@ -27,7 +27,7 @@ IDS = {"id": pl.String()}
 class Living:
     """The living drops after the change, and what the change is.
 
-    `drops`: business_date, path, sha256, part, drop, rank, added (it came with this change), one row a drop;
+    `drops`: business_date, path, sha256, part, drop, rank, added (it came with this change), records, one row a drop;
     `gone`: business_date, path, sha256 of the editions that lived before and do not now, or are to be decided again;
     `fixes`: the lines of resubmitted files that stand in for lines of living drops (columns `FIXES`).
     """
@@ -45,11 +45,13 @@ class Living:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What became of one entity: the ids touched, their records before, what settling gave."""
+    """What became of one entity: the ids touched, their records before, their sound events' money, what settling gave."""
 
     entity: Entity
     touched: pl.DataFrame
     before: pl.DataFrame
+    money: pl.DataFrame
+    """pos, step, sent, the id and the money fields of every sound event that was settled."""
     settled: Settled
 
 
@@ -57,7 +59,8 @@ class Stage:
 class Decision:
     """Everything that is decided anew.
 
-    `events`: pos, rank, line, added, file, byte_offset, byte_length, category, step, entity_id, client_id, sound, applied;
+    `events`: pos, rank, line, added, file, byte_offset, byte_length, category, step, entity_id, client_id, sound, applied,
+    reasons and warnings (how many the event has by itself);
     `stood`: the events of the touched records as the warehouse has them (columns of `standing.verdicts_on`);
     `reasons`, `warnings`: pos, code, field, value, message, of those events whose verdict was decided.
     """
@@ -85,6 +88,7 @@ class _Deciding:
         self.added = log.read(recent.filter("added").select(*CHOSEN), living.fixes)
         self.old = log.read(recent.filter(~pl.col("added")).select(*CHOSEN), living.fixes)
         self.added_index = self.added.index().collect()
+        conservation.of_the_log(self.added_index, recent.filter("added"))
         self.has_old = not recent.filter(~pl.col("added")).is_empty()
         self.gone = standing.records_named(con, living.gone)
         self.stages: dict[str, Stage] = {}
@@ -102,17 +106,17 @@ class _Deciding:
         settled = [stage.settled for stage in self.stages.values()]
         columns = ["pos", "code", "field", "value", "message"]
         applied = events.filter("applied").select("pos")
+        reasons, warnings = (self.added.every(kind).select(columns).collect() for kind in ("reasons", "warnings"))
+        conservation.of_the_findings(self.added_index, reasons, warnings)
         return Decision(
             self.since,
             tuple(self.stages.values()),
             pl.concat([pl.DataFrame(schema=standing.VERDICTS), *self.stood]),
             events,
-            pl.concat([self.added.every("reasons").select(columns).collect(), *(part.reasons for part in settled)]).join(
-                decided, on="pos", how="semi"
-            ),
+            pl.concat([reasons, *(part.reasons for part in settled)]).join(decided, on="pos", how="semi"),
             pl.concat(
                 [
-                    self.added.every("warnings").select(columns).collect(),
+                    warnings,
                     self.old.every("warnings").select(columns).collect(),
                     *(part.warnings for part in settled),
                 ]
@@ -122,7 +126,8 @@ class _Deciding:
     def _settle(self, entity: Entity) -> None:
         touched = self._touched(entity)
         if touched.is_empty():
-            self.stages[entity.category] = Stage(entity, touched, standing.no_records(entity), nothing_settled(entity))
+            none = standing.no_records(entity)
+            self.stages[entity.category] = Stage(entity, touched, none, conservation.no_money(entity), nothing_settled(entity))
             self.changed[entity.category] = touched
             return
         with ThreadPoolExecutor(1) as pool:
@@ -137,7 +142,9 @@ class _Deciding:
             sound = reading.result()
         parents = self._parents(entity, before, sound)
         settled = settle(entity, self.rules.record_rules[entity.category], before, sound, parents)
-        self.stages[entity.category] = Stage(entity, touched, before, settled)
+        money = sound.select(*conservation.no_money(entity).columns)
+        conservation.of_settling(entity, before, sound, settled)
+        self.stages[entity.category] = Stage(entity, touched, before, money, settled)
         if was is not None:
             self.changed[entity.category] = _different(was, settled.lives)
 
@@ -190,6 +197,8 @@ class _Deciding:
             "parent_id",
             "sound",
             "file",
+            "reasons",
+            "warnings",
         ]
         index = [self.added_index.select(columns).with_columns(added=pl.lit(True))]
         if self.has_old:

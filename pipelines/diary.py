@@ -41,7 +41,7 @@ def unfinished(home: Home, moment: Moment) -> Iterator[list[Died]]:
     try:
         yield died
     except BaseException:
-        mine |= {"finished_at": datetime.now(UTC).isoformat(), "state": "failed"}
+        mine |= {"finished_at": moment.finished.isoformat(), "state": "failed"}
         write_json(file, [*map(_as_json, died), mine])
         raise
     file.unlink()
@@ -69,6 +69,12 @@ def _as_json(died: Died) -> dict[str, str | None]:
         "finished_at": died.finished_at.isoformat() if died.finished_at else None,
         "state": died.state,
     }
+
+
+def never_committed(con: duckdb.DuckDBPyConnection, died: Sequence[Died]) -> list[str]:
+    """Return the ids of those runs that left nothing in the warehouse."""
+    known = {run_id for (run_id,) in con.execute("SELECT run_id FROM runs WHERE state = 'done'").fetchall()}
+    return [run.run_id for run in died if run.run_id not in known]
 
 
 def write_died(con: duckdb.DuckDBPyConnection, died: Sequence[Died]) -> None:
@@ -99,7 +105,7 @@ def last_run(con: duckdb.DuckDBPyConnection) -> str | None:
 
 def write_run(con: duckdb.DuckDBPyConnection, moment: Moment, numbers: Mapping[str, int], rule_set: str) -> None:
     """Put this run into `runs`, done: it commits with what it did."""
-    finished = datetime.now(UTC)
+    finished = moment.finished
     con.execute(
         "INSERT INTO runs BY NAME SELECT $run_id AS run_id, $started_at AS started_at, $finished_at AS finished_at, "
         "'done' AS state, "

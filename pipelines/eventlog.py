@@ -45,8 +45,9 @@ FIXES = {
 LINES_A_DROP = 1 << 40
 """A position is one number: rank of the drop times this, plus the line."""
 _WRITING = ".writing-"
-_FILES = "nightdrop.files"
-"""Where the file of editions keeps the names of the others in its part."""
+_FILES = "nightdrop.files.3"
+"""Where the file of editions keeps the names of the others in its part. A part of another form (1: without counts, 2: one index)
+has none here and is read again."""
 
 
 def position() -> pl.Expr:
@@ -192,6 +193,12 @@ class EventLog:
         """Remove what a killed run left half written. Only for the run that has the lock."""
         for left in self.folder.glob(f"{_WRITING}*"):
             shutil.rmtree(left)
+
+    def forget(self, runs: Sequence[str]) -> None:
+        """Remove the parts of runs that never committed: what they read is read again. Only for the run that has the lock."""
+        for run_id in runs:
+            for part in self.folder.glob(f"{run_id}.*"):
+                shutil.rmtree(part)
 
     def editions(self, rule_set: str) -> pl.DataFrame:
         """Return part, drop, path, sha256, released of every edition checked under the rule set, the newest part of each."""

@@ -64,7 +64,7 @@ class _Teller:
         about = "SEMI JOIN (SELECT * FROM events WHERE entity_id = $id) AS e USING (business_date, path, line)"
         self.raw = _by_position(self._rows(f"SELECT business_date, path, line, raw FROM rejected_lines {about}"))
         self.corrections = _by_position(self._rows(f"SELECT * FROM corrections {about} ORDER BY submitted_at"))
-        self.flips = _by_position(self._rows(f"SELECT * FROM verdict_changes {about} ORDER BY run_id"))
+        self.flips = _by_position(self._rows(f"SELECT * FROM verdict_changes {about} ORDER BY rowid"))
         self.refused = sorted(
             self._rows(
                 "SELECT business_date, path, line, category, step, entity_id, code FROM rejections WHERE value = $id "

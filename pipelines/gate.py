@@ -19,6 +19,8 @@ from validation.loan import LOAN
 
 _SHOWN = 3
 """How many offending rows of a check the error names."""
+_UNTOLD = frozenset({"field", "value"})
+"""Columns that hold what a sender wrote, a name perhaps: an error ends in logs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,11 @@ def failures(
 
 def _tell(failure: Failure) -> str:
     rows = (
-        ", ".join(f"{column} {value!s}" for column, value in zip(failure.columns, row, strict=True) if value is not None)
+        ", ".join(
+            f"{column} {value!s}"
+            for column, value in zip(failure.columns, row, strict=True)
+            if value is not None and column not in _UNTOLD
+        )
         for row in failure.rows
     )
     return "; ".join(rows) + (" …" if len(failure.rows) == _SHOWN else "")

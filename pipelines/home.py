@@ -23,6 +23,11 @@ class Home:
         return self.root / "data" / "warehouse.duckdb"
 
     @property
+    def masked(self) -> Path:
+        """The same for analysts who need no names, when `publish_masked` is set."""
+        return self.root / "data" / "warehouse.masked.duckdb"
+
+    @property
     def state(self) -> Path:
         """The pipeline's own working files."""
         return self.root / "data" / "state"
@@ -70,6 +75,8 @@ class Settings:
     """A drop that expands beyond so many bytes is held."""
     chunk_bytes: int = 32 * 1024 * 1024
     """How many uncompressed bytes are read and checked at a time."""
+    publish_masked: bool = False
+    """Publish `warehouse.masked.duckdb` too, with tokens for what identifies a person."""
     registration_patterns: dict[str, str] = field(default_factory=dict)
     """Wanted form of a registration number per client type (`individual`, `company`): a regular expression for the whole value.
 

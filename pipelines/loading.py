@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 
 import duckdb
 import polars as pl
@@ -40,12 +41,18 @@ class Moment:
     run_id: str
     at: datetime
     """UTC."""
+    began: float = field(default_factory=time.monotonic)
 
     @classmethod
     def now(cls) -> Moment:
-        """Return the moment of a run that begins: its id sorts by time."""
+        """Return the moment of a run that begins. Its id tells the time, and nothing is decided by it: clocks jump back."""
         at = datetime.now(UTC)
         return cls(f"{at:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}", at)
+
+    @property
+    def finished(self) -> datetime:
+        """Return the time now, UTC, by a clock that nobody sets while a run goes on: never before `at`."""
+        return self.at + timedelta(seconds=time.monotonic() - self.began)
 
     @property
     def naive(self) -> datetime:

@@ -13,10 +13,12 @@ _LARGEST = 1024 * 1024
 _SHA256_DIGITS = 64
 
 
-def read_manifest(drop: Path) -> dict[str, Any] | None:
+def read_manifest(drop: Path, inbox: Path) -> dict[str, Any] | None:
     """Return what a drop's sidecar says (`sha256`, `lines`), or under `problem` why it cannot be understood; None without one."""
     file = drop.with_name(drop.name + SUFFIX)
     try:
+        if file.is_symlink() and not file.resolve().is_relative_to(inbox.resolve()):
+            return {"problem": f"{file.name} is a symlink that leads out of the inbox"}
         status = file.stat()
         if not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST:
             return {"problem": f"{file.name} is no regular file of at most 1 MiB"}

@@ -7,14 +7,15 @@ whole files, the working warehouse changes in one transaction, the rest is made 
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import date
 from functools import partial
 
-from pipelines import database, diary
+from pipelines import database, diary, scratch
 from pipelines.discovery import discover
+from pipelines.files import private_folder, secret
 from pipelines.home import Home, Settings
 from pipelines.loading import Moment
-from pipelines.publishing import publish
+from pipelines.publishing import publish, publish_masked, withdraw
 from pipelines.reporting import write_reports
 from pipelines.shift import Outcome, Shift, Steps, working_warehouse
 from pipelines.summary import Night, Progress, StepRunner
@@ -41,12 +42,19 @@ def run_night(
 def work_a_shift(home: Home, settings: Settings, steps: Steps, task: Callable[[Shift], None]) -> Night:
     """Do a task on the book of editions, then everything that follows from it, up to the reports."""
     moment = Moment.now()
-    home.state.mkdir(parents=True, exist_ok=True, mode=0o750)
+    for folder in (home.state, home.reports):
+        private_folder(folder)
+    scratch.sweep(home)
     with diary.unfinished(home, moment) as died, working_warehouse(home) as con:
         shift = Shift(home, settings, con, moment, steps)
+        shift.log.forget(diary.never_committed(con, died))
         task(shift)
         shift.read_what_could_live()
         outcome = shift.finish(died)
+    if settings.publish_masked:
+        steps.run("publish masked", lambda: publish_masked(home.working, home.masked, secret(home.state / "mask.key")))
+    else:
+        withdraw(home.masked)  # or it would grow old
     steps.run("publish", lambda: publish(home.working, home.warehouse))
     dates = _report(home, steps)
     return _night(moment, outcome, steps, dates)
@@ -64,7 +72,7 @@ def _report(home: Home, steps: Steps) -> list[date]:
 
 
 def _night(moment: Moment, outcome: Outcome, steps: Steps, dates: list[date]) -> Night:
-    finished = datetime.now(UTC)
+    finished = moment.finished
     return Night(
         run_id=moment.run_id,
         started_at=moment.at,

@@ -16,7 +16,8 @@ from typing import BinaryIO
 
 import polars as pl
 
-from pipelines.archive import Archive
+from pipelines import conservation
+from pipelines.archive import Archive, damaged
 from pipelines.blocks import Readable
 from pipelines.book import Edition
 from pipelines.checking import check
@@ -27,6 +28,7 @@ from pipelines.journals import is_journal, speaks_for_the_api
 from pipelines.problems import DropHeldError
 from pipelines.reading import Chunk, read_chunks
 from pipelines.sheets import UNREAD
+from pipelines.tiling import lost_bytes
 from validation.rulebook import RuleBook
 
 _PIECE = 1024 * 1024
@@ -136,6 +138,7 @@ def _read_all(
     waiting.settle_down()
     for number, edition in enumerate(editions):
         if edition.hold is None:
+            waiting.assert_whole(number, edition)
             edition.records, edition.refused = waiting.records.get(number, 0), waiting.refused.get(number, 0)
 
 
@@ -145,17 +148,16 @@ def _editions(editions: Sequence[Edition], rule_set: str) -> pl.DataFrame:
 
 
 class _Measured:
-    """A stream that knows what went through it: how many bytes, how many lines, and their SHA-256 where it is to be found out."""
+    """A stream that knows what went through it: how many bytes, their SHA-256, how many lines."""
 
-    def __init__(self, stream: BinaryIO, largest: int, sha256: str | None) -> None:
-        self._stream, self._largest, self._sha256 = stream, largest, sha256
+    def __init__(self, stream: BinaryIO, largest: int) -> None:
+        self._stream, self._largest = stream, largest
         self._digest, self._size, self._feeds, self._last = hashlib.sha256(), 0, 0, b""
 
     def read(self, size: int, /) -> bytes:
         """Return the next bytes, none at the end."""
         piece = self._stream.read(size)
-        if self._sha256 is None:
-            self._digest.update(piece)
+        self._digest.update(piece)
         self._size += len(piece)
         self._feeds += piece.count(b"\n")
         self._last = piece[-1:] or self._last
@@ -164,8 +166,12 @@ class _Measured:
         return piece
 
     @property
+    def size(self) -> int:
+        return self._size
+
+    @property
     def sha256(self) -> str:
-        return self._sha256 or self._digest.hexdigest()
+        return self._digest.hexdigest()
 
     @property
     def lines(self) -> int:
@@ -181,6 +187,8 @@ class _Waiting:
         self._bytes = 0
         self._worker = ThreadPoolExecutor(1)
         self._checking: Future[None] | None = None
+        self._read_records: dict[int, int] = {}
+        """Records of each drop as the reader counted them."""
         self.records: dict[int, int] = {}
         self.refused: dict[int, int] = {}
 
@@ -193,27 +201,41 @@ class _Waiting:
         journal = speaks_for_the_api(edition.path)
         largest = sys.maxsize if edition.released or journal else self._max_expanded
         with closing(archive.open_bytes(edition.sha256, compression)) as stream:
-            # What is not compressed was hashed when it was archived.
-            measured = _Measured(stream, largest, None if compression else edition.sha256)
+            measured = _Measured(stream, largest)
             try:
-                self._read(number, measured, format, as_it_is=edition.released, journal=journal)
+                spans = self._read(number, measured, format, as_it_is=edition.released, journal=journal)
             finally:
                 # Also of a drop that is held: the rest is read for its hash, which tells it from another one.
                 while measured.read(_PIECE):
                     pass
                 edition.content, edition.lines = measured.sha256, measured.lines
+            if spans != measured.size:
+                raise lost_bytes(spans, measured.size)
+            if compression is None and measured.sha256 != edition.sha256:
+                raise damaged(edition.path, edition.sha256)
 
-    def _read(self, number: int, stream: Readable, format: str, *, as_it_is: bool, journal: bool) -> None:
+    def _read(self, number: int, stream: Readable, format: str, *, as_it_is: bool, journal: bool) -> int:
+        """Return how many bytes records and filler have together."""
+        spans = 0
+        self._read_records[number] = 0
         for chunk in read_chunks(stream, format, chunk_bytes=self._chunk_bytes, as_it_is=as_it_is, journal=journal):
             frames = [chunk.filler, chunk.unread, *chunk.sheets.values()]
-            self._bytes += sum(int(frame["byte_span"].sum()) for frame in frames)
+            span = sum(int(frame["byte_span"].sum()) for frame in frames)
+            spans += span
+            self._bytes += span
+            self._read_records[number] += sum(len(frame) for frame in frames[1:])
             self._chunks.append((number, chunk))
             if self._bytes >= self._chunk_bytes:
                 self.flush()
+        return spans
 
     def forget(self, number: int) -> None:
         """Drop the waiting chunks of a drop; those already written count for nothing without their edition."""
         self._chunks = [(owner, chunk) for owner, chunk in self._chunks if owner != number]
+
+    def assert_whole(self, number: int, edition: Edition) -> None:
+        """Raise NightdropError unless every record of a drop that was read was checked, once."""
+        conservation.same(edition.path, "records read", self._read_records[number], "checked", self.records.get(number, 0))
 
     def flush(self) -> None:
         """Have everything that waits checked and written, while the next chunks are read; one such task at a time."""
@@ -241,6 +263,7 @@ class _Waiting:
             for category, sheet in chunk.sheets.items():
                 sheets.setdefault(category, []).append(sheet.with_columns(drop))
         checked = check({category: pl.concat(parts) for category, parts in sheets.items()}, pl.concat(unread), self._rules)
+        conservation.of_checking(checked)
         self._part.write(checked)
         for number, records, refused in checked.index.group_by("drop").agg(pl.len(), pl.col("refused").sum()).iter_rows():
             self.records[number] = self.records.get(number, 0) + records

@@ -19,6 +19,7 @@ import orjson
 
 from pipelines import database
 from pipelines.files import sync_folder
+from pipelines.masking import write_masked
 from pipelines.problems import NightdropError
 
 MODE = 0o440
@@ -61,17 +62,39 @@ def publish(working: Path, published: Path) -> Publication:
         try:
             source = _copy(working, copy)
             run_id = _check(copy, source.size)
-            # Before the rename: DuckDB would try a stale write-ahead log on the new file, and refuse to open it or,
-            # worse, apply it. The old file without the log is what was published.
-            _remove_foreign_logs(published)
-            copy.replace(published)
+            _put_in_place(copy, published)
         except BaseException:
             _remove(copy)
             raise
-        sync_folder(published.parent)
         result = _identify(published, follow=False)
         _write_marker(_marker_path(working), {"run_id": run_id, "source": source, "published": result})
     return Publication(published, run_id, source.size)
+
+
+def publish_masked(working: Path, published: Path, key: bytes) -> None:
+    """Put the masked tables of the working warehouse in the place of the masked file, atomically (`pipelines.masking`).
+
+    Call it before `publish`: then the masked file is never older than the other. Raises NightdropError like `publish`.
+    """
+    _assert_sealed(working)
+    with _acting_on(published):
+        copy = _copy_path(published)
+        withdraw(copy)  # of a publication that was killed
+        try:
+            write_masked(working, copy, key)
+            copy.chmod(MODE)
+            with copy.open("rb") as file:
+                os.fsync(file.fileno())
+            _put_in_place(copy, published)
+        except BaseException:
+            withdraw(copy)
+            raise
+
+
+def withdraw(published: Path) -> None:
+    """Remove a database file that is not to be there any more, and what lies beside it."""
+    for file in (published, *_foreign_logs(published)):
+        _remove(file)
 
 
 def is_published(working: Path, published: Path) -> bool:
@@ -90,6 +113,14 @@ def is_published(working: Path, published: Path) -> bool:
         )
     except (FileNotFoundError, NotADirectoryError, orjson.JSONDecodeError, KeyError, TypeError):
         return False
+
+
+def _put_in_place(copy: Path, published: Path) -> None:
+    # Before the rename: DuckDB would try a stale write-ahead log on the new file, and refuse to open it or,
+    # worse, apply it. The old file without the log is what was published.
+    _remove_foreign_logs(published)
+    copy.replace(published)
+    sync_folder(published.parent)
 
 
 def _assert_sealed(working: Path) -> None:
@@ -129,7 +160,8 @@ def _check(copy: Path, size: int) -> str | None:
         )
     con = database.connect(copy, read_only=True)
     try:
-        rows = con.execute("SELECT run_id FROM runs ORDER BY started_at DESC, run_id DESC LIMIT 1").fetchall()
+        # By the order of insertion, not by the clock, which may jump back.
+        rows = con.execute("SELECT run_id FROM runs ORDER BY rowid DESC LIMIT 1").fetchall()
     except duckdb.Error as error:
         raise NightdropError(
             f"{copy}: the copy does not read as a warehouse ({error}). Nothing was published. "

@@ -9,20 +9,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pipelines.files import private_folder
 from pipelines.home import Home
 
 _SCRATCH = "scratch-"
+
+
+def sweep(home: Home) -> None:
+    """Remove what a killed block left. Only for the run that has the lock."""
+    for left in home.state.glob(f"{_SCRATCH}*"):
+        shutil.rmtree(left)
 
 
 @contextmanager
 def scratch_copy(home: Home, *, with_decisions: bool = True) -> Iterator[Home]:
     """Give a copy of the home that ends with the block; without its decisions it has only the original bytes.
 
-    Files that never change once written are linked, not copied. What a killed block left is removed by the next one.
+    Files that never change once written are linked, not copied. What a killed block left is removed by the next run.
     """
-    home.state.mkdir(parents=True, exist_ok=True, mode=0o750)
-    for left in home.state.glob(f"{_SCRATCH}*"):
-        shutil.rmtree(left)
+    private_folder(home.state)
+    sweep(home)
     with tempfile.TemporaryDirectory(dir=home.state, prefix=_SCRATCH) as folder:
         copy = Home(Path(folder))
         copy.state.mkdir(parents=True)

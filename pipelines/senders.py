@@ -79,7 +79,7 @@ class Senders:
             "SELECT business_date, path, sha256 FROM drops SEMI JOIN paths USING (path) WHERE status = 'applied' ORDER BY path",
             paths=paths,
         )
-        last = "SELECT rule_set FROM runs WHERE state = 'done' AND rule_set IS NOT NULL ORDER BY started_at DESC LIMIT 1"
+        last = "SELECT rule_set FROM runs WHERE state = 'done' AND rule_set IS NOT NULL ORDER BY rowid DESC LIMIT 1"
         rule_set = query(self.con, last)["rule_set"]
         logged = self.log.editions(rule_set[0] if len(rule_set) else "").unique(["path", "sha256"], keep="last")
         return (

@@ -52,6 +52,7 @@ class Settled:
     `reasons`, `warnings`: columns `REASONS`. `changes`: columns `CHANGES`, one a watched field changed by an applied update.
     `versions`: the fields, `SPAN`, valid_from, valid_to: one a record and business date with an applied event.
     `lives`: columns `lives_schema`, of every record that was ever created.
+    `counted`: how many rows of `reasons`, `warnings`, `changes` and `lives` were found: none may be lost on the way.
     """
 
     verdicts: pl.DataFrame
@@ -60,6 +61,7 @@ class Settled:
     changes: pl.DataFrame
     versions: pl.DataFrame
     lives: pl.DataFrame
+    counted: tuple[int, int, int, int]
 
 
 def settle(entity: Entity, rules: Sequence[Rule], before: pl.DataFrame, events: pl.DataFrame, parents: pl.DataFrame) -> Settled:
@@ -72,14 +74,12 @@ def settle(entity: Entity, rules: Sequence[Rule], before: pl.DataFrame, events: 
     errors = [rule for rule in rules if rule.severity == "error"]
     stage = _Stage.of(timeline, errors, parents)
     applied, broken = _apply_updates(stage, errors)
-    return Settled(
-        _verdicts(stage, applied),
-        pl.concat([_lifecycle_reasons(stage), stage.mismatches, broken]),
-        _warnings(stage, [rule for rule in rules if rule.severity == "warning"], applied),
-        _changes(stage, applied),
-        _versions(stage, applied),
-        _lives(stage),
-    )
+    reasons = [_lifecycle_reasons(stage), stage.mismatches, broken]
+    warnings = _warnings(stage, [rule for rule in rules if rule.severity == "warning"], applied)
+    changes, lives = _changes(stage, applied), _lives(stage)
+    counted = (sum(map(len, reasons)), len(warnings), len(changes), len(lives))
+    versions = _versions(stage, applied)
+    return Settled(_verdicts(stage, applied), pl.concat(reasons), warnings, changes, versions, lives, counted)
 
 
 @cache
@@ -93,6 +93,7 @@ def nothing_settled(entity: Entity) -> Settled:
         changes=pl.DataFrame(schema=CHANGES),
         versions=pl.DataFrame(schema={**fields, **SPAN, "valid_from": pl.Date(), "valid_to": pl.Date()}),
         lives=pl.DataFrame(schema=lives_schema(entity)),
+        counted=(0, 0, 0, 0),
     )
 
 

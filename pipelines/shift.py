@@ -17,7 +17,7 @@ from typing import TypeVar
 import duckdb
 import polars as pl
 
-from pipelines import corrections, database, diary, drops, gate, living, schema
+from pipelines import conservation, corrections, database, diary, drops, gate, living, schema
 from pipelines.archive import Archive
 from pipelines.book import Book, Edition, Unread, read_book, sweep, write_book
 from pipelines.causes import most_followed
@@ -119,7 +119,8 @@ class Shift:
         self.archive.sweep()
         self.log.sweep()
         self.rules = RuleBook.of(settings.registration_patterns)
-        self.book: Book = read_book(home.book, diary.last_run(con))
+        self._last_run = diary.last_run(con)
+        self.book: Book = read_book(home.book, self._last_run)
         self.again: set[tuple[str, str]] = set()
         """Editions to decide again although they lived before."""
         self._parts = 0
@@ -141,7 +142,8 @@ class Shift:
         """Tell whether a file changed too short a time ago to be whole."""
         if is_journal(candidate.path):  # it grows by whole lines: what stands in it is whole at any time
             return False
-        return self.settings.quiet_seconds > 0 and time.time() - candidate.mtime_ns / 1e9 < self.settings.quiet_seconds
+        # Either way: a file dated in the future, since the clock jumped back, is not left for ever.
+        return abs(time.time() - candidate.mtime_ns / 1e9) < self.settings.quiet_seconds
 
     def _archive(self, batch: Sequence[Candidate], seen: Seen) -> None:
         for candidate in batch:
@@ -158,7 +160,7 @@ class Shift:
             )
             # A manifest that disappears changes nothing.
             if not is_journal(candidate.path):
-                edition.manifest = read_manifest(candidate.location) or edition.manifest
+                edition.manifest = read_manifest(candidate.location, self.home.inbox) or edition.manifest
 
     # --- read ---
 
@@ -226,11 +228,12 @@ class Shift:
         for edition in lives:
             if edition.key not in stay:
                 edition.run_id = self.moment.run_id
-        rows = [(e.business_date, e.path, e.sha256, e.released, rank, e.key not in stay) for rank, e in enumerate(lives)]
+        rows = [
+            (e.business_date, e.path, e.sha256, e.released, rank, e.key not in stay, e.records) for rank, e in enumerate(lives)
+        ]
         logged = self.log.editions(self.rules.fingerprint)
-        now = pl.DataFrame(
-            rows, schema={**columns, "released": pl.Boolean(), "rank": pl.Int64(), "added": pl.Boolean()}, orient="row"
-        )
+        told = {"released": pl.Boolean(), "rank": pl.Int64(), "added": pl.Boolean(), "records": pl.Int64()}
+        now = pl.DataFrame(rows, schema={**columns, **told}, orient="row")
         gone = [(day, path, sha256) for (path, sha256), day in before.items() if (path, sha256) not in stay]
         return Living(
             now.join(logged, on=["path", "sha256", "released"], how="left", maintain_order="left"),
@@ -249,6 +252,8 @@ class Shift:
         loaded = Loaded(0, pl.DataFrame(schema={"business_date": pl.Date(), "path": pl.String()}))
         with database.transaction(self.con):
             diary.write_died(self.con, died)
+            with self.steps.within("load", "gate"):
+                ledger = conservation.open_ledger(self.con, decision, change) if decision is not None else None
             if decision is not None:
                 loaded = load(self.con, decision, change, self._raw_lines, self.moment)
             restated = drops.write(self.con, self.book, standing, self.moment)
@@ -258,7 +263,9 @@ class Shift:
             diary.write_run(self.con, self.moment, outcome.numbers(), self.rules.fingerprint)
             with self.steps.within("load", "gate"):
                 gate.check(self.con, since=decision.since if decision else date.max)
-            write_book(self.home.book, self.moment.run_id, self.book)
+                if ledger is not None:
+                    ledger.close(self.con)
+            write_book(self.home.book, self.moment.run_id, self.book, self._last_run)
             days = {*loaded.drops["business_date"], *change.gone["business_date"]}
             if restated:
                 days |= {e.business_date for e in self.book.editions if standing[e.key].status == "held"}

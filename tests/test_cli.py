@@ -224,7 +224,8 @@ def test_an_unexpected_failure_is_one_line_and_its_traceback_is_kept(capsys, hom
     code, out, err = said(capsys, "run", "--home", home.root)
     log = home.state / "failures.log"
     assert (code, out) == (1, "")
-    assert "ZeroDivisionError: by" in err
+    assert "ZeroDivisionError." in err
+    assert "by" not in err, "a library's message may quote a name"
     assert str(log) in err
     assert err.count("\n") == 1
     assert "Traceback" in log.read_text()

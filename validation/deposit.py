@@ -21,9 +21,9 @@ DEPOSIT = Entity(
     fields=(
         Field("deposit_id", FieldType.TEXT, "The lender's reference of the deposit"),
         Field("client_id", FieldType.TEXT, "The client whose money it is", required=True),
-        Field("account_number", FieldType.TEXT, "Number of the account", required=True),
+        Field("account_number", FieldType.TEXT, "Number of the account", required=True, identifies=True),
         Field("currency", FieldType.TEXT, "ISO 4217 code", required=True),
-        Field("account_name", FieldType.TEXT, "Name on the account"),
+        Field("account_name", FieldType.TEXT, "Name on the account", identifies=True),
         Field("balance", FieldType.MONEY, "Balance; may be below 0"),
         Field(
             "status",
@@ -34,7 +34,7 @@ DEPOSIT = Entity(
         ),
         Field("product_type", FieldType.TEXT, "Kind of deposit product"),
         Field("maturity_date", FieldType.DATE, "Day a term deposit ends"),
-        Field("info", FieldType.OBJECT, "What the sender adds, as JSON"),
+        Field("info", FieldType.OBJECT, "What the sender adds, as JSON", identifies=True),
     ),
 )
 

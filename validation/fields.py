@@ -85,6 +85,8 @@ class Field:
     choices: tuple[str, ...] = ()
     default: str | None = None
     """Fills the field of a create that does not send it."""
+    identifies: bool = False
+    """Names a person or leads to one, or is free text that may: the masked warehouse has a token in its place."""
 
 
 STEP = Field("step", FieldType.TEXT, "create, update or delete", choices=("create", "update", "delete"))

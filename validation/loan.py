@@ -40,8 +40,8 @@ LOAN = Entity(
             default="active",
         ),
         Field("change_date", FieldType.DATE, "Day of the last change of terms"),
-        Field("change_reason", FieldType.TEXT, "Why the terms changed"),
-        Field("info", FieldType.OBJECT, "What the sender adds, as JSON"),
+        Field("change_reason", FieldType.TEXT, "Why the terms changed", identifies=True),
+        Field("info", FieldType.OBJECT, "What the sender adds, as JSON", identifies=True),
     ),
 )
 

@@ -42,8 +42,8 @@ PAYMENT = Entity(
             choices=("client", "insurer", "other"),
             default="client",
         ),
-        Field("bank_ref", FieldType.TEXT, "Reference at the bank"),
-        Field("info", FieldType.OBJECT, "What the sender adds, as JSON"),
+        Field("bank_ref", FieldType.TEXT, "Reference at the bank", identifies=True),
+        Field("info", FieldType.OBJECT, "What the sender adds, as JSON", identifies=True),
     ),
 )
 

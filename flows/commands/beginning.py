@@ -24,6 +24,9 @@ _SETTINGS = """\
 # How many uncompressed bytes are read and checked at a time.
 # chunk_bytes = "32MiB"
 
+# Publish warehouse.masked.duckdb beside the warehouse: the same tables, with tokens for what identifies a person.
+# publish_masked = false
+
 # The wanted form of a registration number per client type: a regular expression that the whole value matches.
 # [registration_patterns]
 # individual = '(?s:(ID|PASS)-.+)'

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from datetime import date
 
 from flows.terminal import write_note
+from pipelines.files import private_folder
 from pipelines.home import Home
 from pipelines.problems import NightdropError
 from pipelines.summary import Night
@@ -72,7 +73,7 @@ def prepare_environment(home: Home) -> None:
     if not {"PREFECT_API_URL", "PREFECT_HOME"} & os.environ.keys():
         folder = home.state / "prefect"
         for private in (home.state, folder):
-            private.mkdir(parents=True, exist_ok=True, mode=0o750)
+            private_folder(private)
         os.environ["PREFECT_HOME"] = str(folder)
     defaults = {
         # The run page keeps the log; the terminal gets our own words.

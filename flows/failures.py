@@ -1,0 +1,61 @@
+"""What was not expected: one line in words without a value in it, and the traceback kept in the home.
+
+A library's error may quote what a sender wrote. `data/state/failures.log`, for the owner's group to read at most, is the one
+place where that may stand: no terminal, no log of cron, nothing of Prefect's.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+import duckdb
+
+from pipelines.home import Home
+from pipelines.problems import NightdropError
+
+T = TypeVar("T")
+
+
+def unexpected(home: Home, error: Exception) -> str:
+    """Return the words for an error that nobody foresaw; its traceback is kept."""
+    return (
+        f"{type(error).__name__}. This was not expected; what was published before stands. The details are in "
+        f"{keep_traceback(home)}. Run again; if it fails again, hand that file to whoever looks after nightdrop."
+    )
+
+
+def without_values(home: Home, work: Callable[[], T]) -> T:
+    """Do something for Prefect, which keeps every error in words: those it may keep pass, the others lose what they say."""
+    try:
+        return work()
+    except (NightdropError, OSError, duckdb.IOException):
+        raise
+    except Exception as error:
+        words = unexpected(home, error)
+    raise NightdropError(words)
+
+
+def keep_traceback(home: Home) -> Path | str:
+    """Append the traceback to the home's failure log, or put it where temporary files go; say so when neither can be done."""
+    words = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC, process {os.getpid()}: {sys.argv}\n{traceback.format_exc()}\n"
+    if home.state.is_dir():
+        with suppress(OSError):  # a full or read-only disk may be what failed
+            return _append(home.state / "failures.log", words)
+    try:
+        return _append(Path(tempfile.gettempdir()) / f"nightdrop-failure-{os.getpid()}.log", words)
+    except OSError:
+        return "no file: none could be written"
+
+
+def _append(file: Path, words: str) -> Path:
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640), "a", errors="backslashreplace") as log:
+        log.write(words)
+    return file
