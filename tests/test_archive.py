@@ -92,7 +92,7 @@ def test_what_a_killed_run_left_is_swept(archive: Archive, tmp_path: Path) -> No
     ("compression", "data"),
     [
         (None, b"one\ntwo\n"),
-        ("gz", gzip.compress(b"one\n") + gzip.compress(b"") + gzip.compress(b"two\n")),
+        ("gz", gzip.compress(b"one\n", mtime=0) + gzip.compress(b"", mtime=0) + gzip.compress(b"two\n", mtime=0)),
         ("zst", zstandard.compress(b"one\n") + zstandard.compress(b"") + zstandard.compress(b"two\n")),
     ],
 )
@@ -114,10 +114,10 @@ LONG = os.urandom(300_000)
     [
         ("gz", b""),
         ("gz", b"step,client_id\n"),
-        ("gz", gzip.compress(LONG)[:-9]),
-        ("gz", gzip.compress(LONG)[:-4] + b"\0\0\0\1"),
-        ("gz", gzip.compress(LONG) + b"garbage"),
-        ("gz", gzip.compress(LONG)[:5000] + b"\0" * 100 + gzip.compress(LONG)[5100:]),
+        ("gz", gzip.compress(LONG, mtime=0)[:-9]),
+        ("gz", gzip.compress(LONG, mtime=0)[:-4] + b"\0\0\0\1"),
+        ("gz", gzip.compress(LONG, mtime=0) + b"garbage"),
+        ("gz", gzip.compress(LONG, mtime=0)[:5000] + b"\0" * 100 + gzip.compress(LONG, mtime=0)[5100:]),
         ("zst", b""),
         ("zst", b"step,client_id\n"),
         ("zst", zstandard.compress(LONG)[:-1]),
