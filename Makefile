@@ -1,17 +1,20 @@
-# The two commands of the README. Each does its own set-up; the lock's hashes decide what is installed.
+# The two commands of the README, then what keeps made files current. Each sets itself up; the lock's hashes decide what is installed.
 .DELETE_ON_ERROR:
 
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: run test lock
+.PHONY: run test docs lock
 
 run: $(READY)
 	@$(BIN)/nightdrop run --prefect; code=$$?; [ $$code -eq 0 ] || [ $$code -eq 3 ] || exit $$code
 
 test: $(READY)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/pytest -q -n 2
+
+docs: $(READY)
+	@$(BIN)/python -m pipelines.handbook docs
 
 lock: $(READY)
 	$(BIN)/python -m pip install --quiet uv
