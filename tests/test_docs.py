@@ -6,33 +6,23 @@ import re
 import time
 
 import pytest
-from fences import DONE, ROOT, Ran, commands, run, shows
+from fences import DONE, ROOT, commands, run, shows
 
 PAGES = sorted(page.name for page in (ROOT / "docs").glob("*.md"))
 TEN_MINUTES = 600
 
 
-@pytest.fixture(scope="module")
-def quickstart(tmp_path_factory) -> list[Ran]:
+def test_every_command_of_the_quickstart_does_its_work_and_prints_what_is_shown(tmp_path):
     started = time.monotonic()
-    ran = run(commands("quickstart.md"), tmp_path_factory.mktemp("quickstart"))
+    for ran in run(commands("quickstart.md"), tmp_path):
+        told = f"$ {ran.command.text}\n{ran.printed}"
+        assert ran.code in DONE, told
+        assert shows(ran.command.shown, ran.printed), f"{told}\nand the page shows\n{ran.command.shown}"
     assert time.monotonic() - started < TEN_MINUTES
-    return ran
 
 
-def test_every_command_of_the_quickstart_does_its_work(quickstart):
-    assert [(ran.command.text, ran.code, ran.printed) for ran in quickstart if ran.code not in DONE] == []
-
-
-def test_the_quickstart_shows_what_its_commands_print(quickstart):
-    for ran in quickstart:
-        assert shows(ran.command.shown, ran.printed), (
-            f"$ {ran.command.text}\n{ran.printed}\nand the page shows\n{ran.command.shown}"
-        )
-
-
-def test_the_quickstart_goes_from_nothing_to_a_resubmitted_fix(quickstart):
-    said = [ran.command.text for ran in quickstart]
+def test_the_quickstart_goes_from_nothing_to_a_resubmitted_fix():
+    said = [command.text for command in commands("quickstart.md")]
     steps = ("nightdrop init", "nightdrop run", "nightdrop plan resubmit", "nightdrop resubmit", "nightdrop query")
     places = [next(number for number, text in enumerate(said) if text.startswith(step)) for step in steps]
     assert places == sorted(places)
