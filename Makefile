@@ -1,20 +1,22 @@
-# The two commands of the README, then what keeps made files current. Each sets itself up; the lock's hashes decide what is installed.
+# The two commands of the README. Each does its own set-up; the lock's hashes decide what is installed.
 .DELETE_ON_ERROR:
 
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: run test docs lock
+.PHONY: run test lock
 
 run: $(READY)
 	@$(BIN)/nightdrop run --prefect; code=$$?; [ $$code -eq 0 ] || [ $$code -eq 3 ] || exit $$code
 
-test: $(READY)
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/pytest -q -n 2
-
+# The pages that are made out of the code.
+.PHONY: docs
 docs: $(READY)
 	@$(BIN)/python -m pipelines.handbook docs
+
+test: $(READY)
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/pytest -q -n 2
 
 lock: $(READY)
 	$(BIN)/python -m pip install --quiet uv

@@ -24,7 +24,7 @@ from validation.rules import Rule
 Fields = dict[str, Any]
 
 _DAY = "2026-11-16"
-_LINES, _CELLS = f"{_DAY}/examples.jsonl", f"{_DAY}/examples.csv"
+_LINES, _CELLS, _JOURNAL = f"{_DAY}/examples.jsonl", f"{_DAY}/examples.csv", f"{_DAY}/api.jsonl"
 _OF_WHOLE_EVENT = {"unknown_field", "empty_update"}
 """Their field is a key nobody knows, or none."""
 _SOUND: dict[str, Fields] = {
@@ -80,13 +80,18 @@ class _Drop:
 
     lines: list[bytes] = field(default_factory=list)
 
-    def add(self, category: str, data: Fields) -> int:
-        return self.add_line(json.dumps({"category": category, "data": data}, ensure_ascii=False).encode())
+    def add(self, category: str, data: Fields, **envelope: str) -> int:
+        return self.add_line(json.dumps({"category": category, **envelope, "data": data}, ensure_ascii=False).encode())
 
     def add_line(self, line: bytes) -> int:
         """Return the number of the line."""
         self.lines.append(line)
         return len(self.lines)
+
+    @property
+    def content(self) -> bytes:
+        """The bytes of the file."""
+        return b"".join(line + b"\n" for line in self.lines)
 
     def create(self, entity: Entity, **other: Any) -> str:
         """Add a sound create; return its id."""
@@ -95,6 +100,8 @@ class _Drop:
         return key
 
 
+Place = tuple[str, int]
+"""Path and line."""
 Key = tuple[str, str | None, str]
 """Code, field and example of a rule: within a category no two have them in common."""
 
@@ -103,21 +110,21 @@ class BrokenEvents:
     """An example for every rule, decided once by a night in a temporary home."""
 
     def __init__(self) -> None:
-        self._drop = _Drop()
-        self._place: dict[tuple[str, Key], tuple[str, int]] = {}
+        self._drop, self._journal = _Drop(), _Drop()
+        self._places: dict[tuple[str, Key], tuple[Place, ...]] = {}
         self._book, self._entries = RuleBook.of(), catalogue()
         for entity in ENTITIES.values():
             self._drop.add(entity.category, {STEP.name: "create", entity.id: "PARENT", **_SOUND[entity.category]})
         for entity in ENTITIES.values():
             for rule in (*self._book.event_rules[entity.category], *self._book.record_rules[entity.category]):
-                self._place[entity.category, _key(rule)] = _LINES, self._break(entity, json.loads(rule.example))
+                self._places[entity.category, _key(rule)] = self._break(entity, json.loads(rule.example))
             for entry in self._life(entity):
-                self._place[entity.category, _entry_key(entry)] = _LINES, self._break_life(entity, entry)
+                self._places[entity.category, _entry_key(entry)] = ((_LINES, self._break_life(entity, entry)),)
         for entry in self._of_category("any"):
             raw = _BROKEN_LINES.get(entry.code)
             place = (_CELLS, 2) if raw is None else (_LINES, self._drop.add_line(raw))
-            self._place["any", _entry_key(entry)] = place
-        self._said = dict(_told(b"\n".join(self._drop.lines) + b"\n"))
+            self._places["any", _entry_key(entry)] = (place,)
+        self._said = dict(_told({_LINES: self._drop.content, _CELLS: _RAGGED, _JOURNAL: self._journal.content}))
 
     def lines(self) -> list[Broken]:
         """Return the line reasons."""
@@ -153,20 +160,23 @@ class BrokenEvents:
     def _message(self, category: str, key: Key) -> str:
         """Return what the night said of an example. Raises ValueError when the example does not break its rule."""
         code, name, example = key
-        path, line = self._place[category, key]
-        said = self._said.get((path, line), {})
-        found = [words for (its_code, its_field), words in said.items() if its_code == code and name in (None, its_field)]
-        if len(found) != 1:
-            raise ValueError(f"the example {example!r} of {code} of {category}.{name} does not break it; it gives {list(said)}")
-        return found[0]
+        for place in self._places[category, key]:
+            said = self._said.get(place, {})
+            found = [words for (its_code, its_field), words in said.items() if its_code == code and name in (None, its_field)]
+            if len(found) == 1:
+                return found[0]
+        raise ValueError(f"the example {example!r} of {code} of {category}.{name} does not break it; it gives {list(said)}")
 
-    def _break(self, entity: Entity, example: Fields) -> int:
-        """Add an event that breaks a rule; return its line."""
+    def _break(self, entity: Entity, example: Fields) -> tuple[Place, ...]:
+        """Add an event that breaks a rule; return where it stands: in a drop, and for the rules of the API in its journal too."""
         if example.get(STEP.name) == "update":
-            return self._drop.add(entity.category, {STEP.name: "update", entity.id: self._drop.create(entity), **example})
+            data = {STEP.name: "update", entity.id: self._drop.create(entity), **example}
+            return ((_LINES, self._drop.add(entity.category, data)),)
         step = {} if not example else {STEP.name: "create"}
-        sound = {**step, entity.id: f"B{len(self._drop.lines) + 1}", **_SOUND[entity.category]}
-        return self._drop.add(entity.category, {**sound, **example})
+        number, sound = len(self._drop.lines) + 1, {**step, **_SOUND[entity.category]}
+        line = self._drop.add(entity.category, {entity.id: f"B{number}", **sound, **example})
+        through_api = self._journal.add(entity.category, {entity.id: f"A{number}", **sound, **example}, channel="api")
+        return (_LINES, line), (_JOURNAL, through_api)
 
     def _break_life(self, entity: Entity, entry: RuleEntry) -> int:
         """Add the events that lead to a lifecycle reason; return the line of the last. X1 is made and deleted, X9 never there."""
@@ -189,19 +199,19 @@ def _entry_key(entry: RuleEntry) -> Key:
     return entry.code, entry.fields[0] if entry.fields else None, entry.example
 
 
-def _told(lines: bytes) -> Iterator[tuple[tuple[str, int], dict[tuple[str, str | None], str]]]:
-    """Yield path and line of each record of which a night says something, and its messages by code and field."""
+def _told(drops: dict[str, bytes]) -> Iterator[tuple[Place, dict[tuple[str, str | None], str]]]:
+    """Yield the place of each record of which a night says something, and its messages by code and field."""
     with tempfile.TemporaryDirectory(prefix="nightdrop-examples-") as folder:
         home = Home(Path(folder))
         (home.inbox / _DAY).mkdir(parents=True)
-        (home.inbox / _LINES).write_bytes(lines)
-        (home.inbox / _CELLS).write_bytes(_RAGGED)
+        for path, content in drops.items():
+            (home.inbox / path).write_bytes(content)
         run_night(home, Settings(hold_above=1.0))
         con = database.connect(home.warehouse, read_only=True)
         columns = "path, line, code, field, message"
         rows = con.execute(f"SELECT {columns} FROM rejections UNION ALL SELECT {columns} FROM warnings").fetchall()
         con.close()
-    said: dict[tuple[str, int], dict[tuple[str, str | None], str]] = {}
+    said: dict[Place, dict[tuple[str, str | None], str]] = {}
     for path, line, code, name, message in rows:
         said.setdefault((path, line), {})[code, name] = message
     yield from said.items()
