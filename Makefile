@@ -11,6 +11,11 @@ BENCH := .venv-bench
 run: $(READY)
 	@$(BIN)/nightdrop run --prefect; code=$$?; [ $$code -eq 0 ] || [ $$code -eq 3 ] || exit $$code
 
+# The pages that are made out of the code.
+.PHONY: docs
+docs: $(READY)
+	@$(BIN)/python -m pipelines.handbook docs
+
 test: $(READY)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/pytest -q -n 2
 

@@ -90,10 +90,11 @@ def _lifecycle(entity: Entity) -> list[RuleEntry]:
     ]
     if entity.parent and entity.parent_id:
         example = f'{{"step": "create", "{entity.parent_id}": "X9"}}'
+        after = f'{{"step": "create", "{entity.parent_id}": "X1"}} after the delete of X1'
         unknown, gone = f"{entity.parent}_unknown", f"{entity.parent}_deleted"
         names = (entity.parent_id,)
         entries.append(RuleEntry(unknown, category, names, f"create whose {entity.parent} was never created", "error", example))
-        entries.append(RuleEntry(gone, category, names, f"create under a deleted {entity.parent}", "error", example))
+        entries.append(RuleEntry(gone, category, names, f"create under a deleted {entity.parent}", "error", after))
     entries.append(
         RuleEntry(
             f"{category}_deleted",

@@ -18,6 +18,7 @@ def names(entity: Entity) -> dict[str, pl.DataType]:
 def immutable(*fields: str) -> Iterator[Rule]:
     """Yield the rules that these fields never change once the record is there."""
     for field in fields:
+        other = "USD" if field == "currency" else "X9"
         yield record_rule(
             "immutable_field",
             field,
@@ -25,6 +26,6 @@ def immutable(*fields: str) -> Iterator[Rule]:
             lambda before, after: before != after,
             on_create=False,
             when="an update changes it",
-            example=f'{{"step": "update", "{field}": "X9"}}',
+            example=f'{{"step": "update", "{field}": "{other}"}}',
             message=f'{field} changes from "{{{BEFORE}{field}}}" to "{{{field}}}"; wanted it left as it is',
         )
