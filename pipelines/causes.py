@@ -18,6 +18,7 @@ from validation.entities import ENTITIES
 _OWN = {"cause_date": "business_date", "cause_path": "path", "cause_line": "line"}
 """The columns of a cause, and those of the create that is its own cause."""
 CAUSE = tuple(_OWN)
+_THEIR_CAUSE = ", ".join(f"coalesce(if(business_date < $since, {name}, NULL), {own}) AS {name}" for name, own in _OWN.items())
 
 
 def find_causes(con: duckdb.DuckDBPyConnection, since: date, ranks: pl.DataFrame) -> pl.DataFrame:
@@ -83,9 +84,8 @@ def _rejected_creates(
     """
     found = query(
         con,
-        "SELECT DISTINCT category, entity_id, business_date, path, line, "
-        + ", ".join(f"coalesce(if(business_date < $since, {name}, NULL), {own}) AS {name}" for name, own in _OWN.items())
-        + " FROM rejections SEMI JOIN missing ON missing.id = entity_id WHERE step = 'create'",
+        f"SELECT DISTINCT category, entity_id, business_date, path, line, {_THEIR_CAUSE} "
+        "FROM rejections SEMI JOIN missing ON missing.id = entity_id WHERE step = 'create'",
         {"since": since},
         missing=unknown.select(id="missing").unique(),
     )

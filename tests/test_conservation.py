@@ -109,14 +109,25 @@ def with_frames(given: Any, kind: str, change: Change) -> Any:
     return replace(given, **{kind: change(getattr(given, kind))})
 
 
-def of_a_call(owner: Any, name: str, kind: str, lazy: bool = False) -> Mutant:
+def of_a_call(owner: Any, name: str, kind: str) -> Mutant:
     def mutate(patch: pytest.MonkeyPatch, change: Change) -> None:
         call = getattr(owner, name)
+        patch.setattr(owner, name, lambda *arguments, **options: with_frames(call(*arguments, **options), kind, change))
 
-        def changed(frame: Any) -> Any:
-            return change(frame.collect()).lazy() if lazy else change(frame)
+    return mutate
 
-        patch.setattr(owner, name, lambda *arguments, **options: with_frames(call(*arguments, **options), kind, changed))
+
+def of_the_log_read(kind: str) -> Mutant:
+    def mutate(patch: pytest.MonkeyPatch, change: Change) -> None:
+        wanted, every = kind.removeprefix("events "), eventlog.Logged.every
+        index = eventlog.Logged.index
+
+        def of_a_kind(self: Any, asked: str) -> pl.LazyFrame:
+            return change(every(self, asked).collect()).lazy() if asked == wanted else every(self, asked)
+
+        patch.setattr(eventlog.Logged, "every", of_a_kind)
+        if kind == "index":
+            patch.setattr(eventlog.Logged, "index", lambda self: change(index(self).collect()).lazy())
 
     return mutate
 
@@ -162,7 +173,7 @@ MUTANTS: dict[str, Mutant] = {
     **{f"read {kind}": of_the_reader(kind) for kind in (*CATEGORIES, "unread", "filler")},
     **{f"check {kind}": of_a_call(pickup, "check", kind) for kind in CHECKED},
     **{f"write the log {kind}": of_the_log_written(kind) for kind in CHECKED},
-    **{f"read the log {kind}": of_a_call(eventlog.EventLog, "read", kind, lazy=True) for kind in CHECKED},
+    **{f"read the log {kind}": of_the_log_read(kind) for kind in CHECKED},
     **{
         f"settle {category} {kind}": of_settling(category, kind)
         for category in CATEGORIES

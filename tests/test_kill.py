@@ -25,7 +25,7 @@ OURS = [
     r"state/(warehouse\.duckdb|lock|seen\.json|published\.json)",
     r"state/book/[^/.]+\.json",
     r"state/archive/[0-9a-f]{2}/[0-9a-f]{64}",
-    r"state/log/[^/.]+\.\d{6}/[a-z]+(-\d+)?\.parquet",
+    r"state/log/[^/.]+\.\d{6}/(index\.)?[a-z]+(-\d+)?\.parquet",
     r"state/bounces/[^/.][^/]*\.parquet",
 ]
 """What lies under data/, the inbox aside, when nobody is at work."""

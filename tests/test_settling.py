@@ -44,7 +44,7 @@ def _is_sound(category: str, event: dict[str, Any]) -> bool:
 def settle(category: str, events: pl.DataFrame) -> tuple[pl.DataFrame, ...]:
     entity = ENTITIES[category]
     result = settling.settle(entity, RULES.record_rules[category], no_records(category), events, PARENTS[category])
-    frames = (getattr(result, field.name) for field in fields(result))
+    frames = (getattr(result, field.name) for field in fields(result) if field.name != "counted")
     return tuple(frame.sort(frame.columns, nulls_last=True) for frame in frames)
 
 
