@@ -6,36 +6,23 @@ A variable stands above the file: `NIGHTDROP_CHUNK_BYTES=8MiB`, `NIGHTDROP_REGIS
 from __future__ import annotations
 
 import os
-import re
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError, field_validator
+from pydantic import ByteSize, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
+from flows import declared
+from flows.declared import DeclaredSource, Patterns
+from flows.toml_lines import line_of
 from pipelines.home import Settings
 from pipelines.problems import UsageError
+from pipelines.sources import Sources
 
 PREFIX = "NIGHTDROP_"
 HOME_VARIABLE = "NIGHTDROP_HOME"
-
-
-class _Patterns(BaseModel):
-    """The wanted form of a registration number per client type."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    individual: str | None = None
-    company: str | None = None
-
-    @field_validator("individual", "company")
-    @classmethod
-    def _means_the_same_everywhere(cls, pattern: str | None) -> str | None:
-        # Whole columns are matched by Polars (Rust), single values by Python: a pattern must be one in both.
-        if pattern is not None:
-            _compile(pattern)
-        return pattern
 
 
 class _Said(BaseSettings):
@@ -47,7 +34,8 @@ class _Said(BaseSettings):
     hold_above: Annotated[float, Field(ge=0, le=1)] | None = None
     max_expanded: Annotated[ByteSize, Field(ge=1)] | None = None
     chunk_bytes: Annotated[ByteSize, Field(ge=1)] | None = None
-    registration_patterns: _Patterns = _Patterns()
+    registration_patterns: Patterns = Patterns()
+    sources: dict[str, DeclaredSource] = {}
 
     @field_validator("quiet_seconds", "hold_above", "max_expanded", "chunk_bytes", mode="before")
     @classmethod
@@ -73,7 +61,8 @@ _WANTED = {
     "hold_above": "a share from 0 to 1, such as 0.5",
     "max_expanded": 'a size of at least 1 byte, such as "64GiB"',
     "chunk_bytes": 'a size of at least 1 byte, such as 67108864 or "64MiB"',
-    "registration_patterns": 'a table with `individual` and `company`, each a regular expression such as "CR-.+"',
+    "registration_patterns": declared.WANTED["registration_patterns"],
+    "sources": "a table for each source, such as [sources.acme]",
 }
 
 
@@ -91,7 +80,8 @@ def load_settings(root: Path) -> Settings:
     except SettingsError as error:
         raise UsageError(f"{PREFIX}*: {error}; wanted {_WANTED['registration_patterns']}. Nothing was changed.") from None
     # What is not said stays as `Settings` has it.
-    return Settings(**said.model_dump(exclude_none=True))
+    values = said.model_dump(exclude_none=True, exclude={"sources"})
+    return Settings(**values, sources=Sources(tuple(source.source(name) for name, source in said.sources.items())))
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -114,34 +104,40 @@ def _refuse_unknown_variables() -> None:
 
 
 def _explain(problem: Any, file: Path) -> str:
-    top = str(problem["loc"][0]) if problem["loc"] else ""
     place = _place(problem["loc"], file)
     if problem["type"] == "extra_forbidden":
-        names = _Patterns.model_fields if len(problem["loc"]) > 1 else _Said.model_fields
-        return f"{place}: no such setting; there are {', '.join(names)}. Nothing was changed."
+        return f"{place}: no such setting; there are {', '.join(_names_beside(problem['loc']))}. Nothing was changed."
     reason = str(problem.get("ctx", {}).get("error", problem["msg"]))
-    wanted = _WANTED.get(top, "another value")
-    return f"{place}: {reason} (got {problem['input']!r}); wanted {wanted}. Nothing was changed."
+    return f"{place}: {reason} (got {problem['input']!r}); wanted {_wanted(problem['loc'])}. Nothing was changed."
+
+
+def _names_beside(loc: tuple[Any, ...]) -> Iterable[str]:
+    """Return the names that a table may have in which an unknown one stands."""
+    if "registration_patterns" in loc[:-1]:
+        return Patterns.model_fields
+    return DeclaredSource.model_fields if loc[0] == "sources" and len(loc) > 1 else _Said.model_fields
+
+
+def _wanted(loc: tuple[Any, ...]) -> str:
+    top = str(loc[0]) if loc else ""
+    if top == "sources" and len(loc) > 2:
+        return declared.WANTED[str(loc[2])]
+    return _WANTED.get(top, "another value")
 
 
 def _place(loc: tuple[Any, ...], file: Path) -> str:
-    """Name where a value stands: its variable, which wins, or its key in the file."""
+    """Name where a value stands: its variable, which wins, or its key and line in the file."""
     names = {variable.upper(): variable for variable in os.environ}
     for depth in range(len(loc), 0, -1):
         variable = PREFIX + "__".join(str(part).upper() for part in loc[:depth])
         if variable in names:
             return names[variable]
-    return f"{file}: {'.'.join(str(part) for part in loc)}"
+    line = line_of(file.read_text("utf-8-sig"), loc) if file.is_file() else None
+    where = f"{file}, line {line}" if line else str(file)
+    return f"{where}: {'.'.join(_key(loc))}"
 
 
-def _compile(pattern: str) -> None:
-    try:
-        re.compile(pattern)
-    except re.error as error:
-        raise ValueError(f"not a regular expression: {error}") from None
-    import polars as pl
-
-    try:
-        pl.select(pl.lit("").str.contains(f"^(?:{pattern})$"))
-    except pl.exceptions.ComputeError:
-        raise ValueError("not a regular expression for whole columns (no look-around, no back references)") from None
+def _key(loc: tuple[Any, ...]) -> Iterable[str]:
+    # What pydantic adds of its own (the branch of a union, an element's place) is no part of a key.
+    depth = 3 if loc[0] == "sources" and loc[2:3] != ("registration_patterns",) else 4
+    return (str(part) for part in loc[:depth])

@@ -19,8 +19,8 @@ from pipelines.database import handed_over
 from pipelines.discovery import drop_format
 from pipelines.eventlog import FIXES
 
-_PLACE = "resubmitted/"
-"""Path of resubmitted files in the log: no drop has it, an inbox path with it is `resubmitted/` of the inbox and has a date."""
+_PLACE = ".resubmitted/"
+"""In front of the path of what it corrects: a resubmitted file in the log. No drop's path begins with a dot."""
 _PIECE = 1024 * 1024
 _TABLE = {
     "business_date": pl.Date(),
@@ -33,9 +33,14 @@ _TABLE = {
 
 
 def log_path(correction: Correction) -> str:
-    """Return the name under which the log has a resubmitted file: it says the format."""
+    """Return the name under which the log has a resubmitted file: it says the format, and whose drop it corrects."""
     shape = drop_format(correction.path)
-    return f"{_PLACE}{correction.file}.{shape[0] if shape else ''}"
+    return f"{_PLACE}{correction.path}/{correction.file}.{shape[0] if shape else ''}"
+
+
+def corrected_path(path: str) -> str:
+    """Return the path of the drop that a resubmitted file corrects, from its name in the log; any other path as it is."""
+    return path.removeprefix(_PLACE).rpartition("/")[0] if path.startswith(_PLACE) else path
 
 
 def files(book: Book) -> list[Edition]:

@@ -24,6 +24,7 @@ from pipelines.eventlog import CHOSEN, FIXES, EventLog
 from pipelines.home import Home, Settings
 from pipelines.problems import DropHeldError, NightdropError, UsageError
 from pipelines.reading import read_chunks
+from pipelines.sources import ANYBODY, Sources
 from validation.entities import ENTITIES
 from validation.fields import Entity
 from validation.rulebook import RuleBook
@@ -156,7 +157,9 @@ class Story:
     chapters: tuple[Chapter, ...]
 
 
-def explain(home: Home, entity_id: str, *, category: str | None = None, as_of: date | None = None) -> Story:
+def explain(
+    home: Home, entity_id: str, *, category: str | None = None, as_of: date | None = None, sources: Sources = ANYBODY
+) -> Story:
     """Tell all that the published warehouse knows of an id, a chapter a category; `as_of`: by the end of that business date.
 
     Raises NightdropError when no living drop ever named the id, UsageError when there is no such category.
@@ -164,13 +167,14 @@ def explain(home: Home, entity_id: str, *, category: str | None = None, as_of: d
     if category not in (None, *ENTITIES):
         raise UsageError(f"--category must be one of {', '.join(ENTITIES)} (got {category!r}).")
     with connect(home.warehouse, read_only=True) as con:
-        return _Teller(home, con, entity_id, as_of).story(category)
+        return _Teller(home, con, entity_id, as_of, sources).story(category)
 
 
 class _Teller:
     """One id, and everything the warehouse has on it."""
 
-    def __init__(self, home: Home, con: duckdb.DuckDBPyConnection, entity_id: str, as_of: date | None) -> None:
+    def __init__(self, home: Home, con: duckdb.DuckDBPyConnection, entity_id: str, as_of: date | None, senders: Sources) -> None:
+        self.senders = senders
         self.home, self.con, self.id, self.as_of = home, con, entity_id, as_of
         found = self._rows(
             "SELECT business_date, path, line, category, step, client_id, verdict, decided_at FROM events WHERE entity_id = $id"
@@ -208,7 +212,7 @@ class _Teller:
     def _chapter(self, entity: Entity) -> Chapter:
         every = [event for event in self.events if event["category"] == entity.category]
         events = [event for event in every if self._by_then(event)]
-        sendings = _Senders(self.home, self.con, entity, self.id).sendings(events, self.corrections)
+        sendings = _Senders(self.home, self.con, entity, self.id, self.senders).sendings(events, self.corrections)
         record = next(self._records(entity, entity.id, self.id).iter_rows(named=True), None)
         causes = self._reasons_of_causes(events)
         told = tuple(self._told(entity, event, sendings.get(_position(event)), causes) for event in events)
@@ -369,7 +373,8 @@ class _Sending:
 class _Senders:
     """Finds what events of one id sent: in the log, and in the archive what was resubmitted or what the log has lost."""
 
-    def __init__(self, home: Home, con: duckdb.DuckDBPyConnection, entity: Entity, entity_id: str) -> None:
+    def __init__(self, home: Home, con: duckdb.DuckDBPyConnection, entity: Entity, entity_id: str, sources: Sources) -> None:
+        self.sources = sources
         self.con, self.entity, self.id = con, entity, entity_id
         self.log, self.archive = EventLog(home.log), Archive(home.archive)
 
@@ -383,12 +388,12 @@ class _Senders:
             # A refused line is not in the log when it breaks an event rule; an applied one must be.
             mine = [_position(e) for e in events if e["path"] == path and (part is None or e["verdict"] == "applied")]
             lost = {here.line for here in mine if here not in found and not corrections[here]}
-            found |= {Position(day, path, row["line"]): row for row in self._archived(sha256, drop_format(path), lost)}
+            found |= {Position(day, path, row["line"]): row for row in self._archived(sha256, path, lost)}
         for here in map(_position, events):
             for row in corrections[here][-1:]:
                 found.pop(here, None)  # what the original sent does not stand
-                shape = drop_format(here.path.removesuffix(".gz").removesuffix(".zst"))
-                found |= dict(zip([here], self._archived(row["sha256"], shape, {row["its_line"]}), strict=False))
+                mended = self._archived(row["sha256"], here.path, {row["its_line"]}, packed=False)
+                found |= dict(zip([here], mended, strict=False))
         return {here: _Sending.of(self.entity, row) for here, row in found.items()}
 
     def _editions(self, events: Sequence[dict[str, Any]]) -> pl.DataFrame:
@@ -415,12 +420,17 @@ class _Senders:
         paths = editions["path"].to_list()
         return {Position(row["business_date"], paths[row["rank"]], row["line"]): row for row in rows}
 
-    def _archived(self, sha256: str, shape: tuple[str, str | None] | None, lines: Set[int]) -> Iterator[dict[str, Any]]:
-        """Yield the events on those lines of archived bytes that are about the id; none where the bytes cannot be read."""
+    def _archived(self, sha256: str, path: str, lines: Set[int], *, packed: bool = True) -> Iterator[dict[str, Any]]:
+        """Yield the events on those lines of archived bytes that are about the id; none where the bytes cannot be read.
+
+        They are of the drop of that path, or (`packed` false) of a file that corrects it.
+        """
+        shape = drop_format(path)
         if not lines or shape is None:
             return
-        with suppress(NightdropError, DropHeldError), self.archive.open_bytes(sha256, shape[1]) as stream:
-            for chunk in read_chunks(stream, shape[0], chunk_bytes=Settings().chunk_bytes, as_it_is=True):
+        compression, dialect = shape[1] if packed else None, self.sources.dialect_of(path)
+        with suppress(NightdropError, DropHeldError), self.archive.open_bytes(sha256, compression) as stream:
+            for chunk in read_chunks(stream, shape[0], chunk_bytes=Settings().chunk_bytes, as_it_is=True, dialect=dialect):
                 sheet = chunk.sheets.get(self.entity.category)
                 if sheet is None or sheet.filter(pl.col("line").is_in(lines)).is_empty():
                     continue

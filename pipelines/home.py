@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pipelines.sources import Sources
+
 
 @dataclass(frozen=True, slots=True)
 class Home:
@@ -74,3 +76,10 @@ class Settings:
     """Wanted form of a registration number per client type (`individual`, `company`): a regular expression for the whole value.
 
     Touches rules."""
+    sources: Sources = field(default_factory=Sources)
+    """What is said of single senders. Touches rules."""
+
+    def hold_above_for(self, path: str) -> float:
+        """Return the share of refused records above which a drop of that path is held."""
+        source = self.sources.of(path)
+        return self.hold_above if source is None or source.hold_above is None else source.hold_above

@@ -48,16 +48,16 @@ def work_a_shift(home: Home, settings: Settings, steps: Steps, task: Callable[[S
         shift.read_what_could_live()
         outcome = shift.finish(died)
     steps.run("publish", lambda: publish(home.working, home.warehouse))
-    dates = _report(home, steps)
+    dates = _report(home, settings, steps)
     return _night(moment, outcome, steps, dates)
 
 
-def _report(home: Home, steps: Steps) -> list[date]:
+def _report(home: Home, settings: Settings, steps: Steps) -> list[date]:
     """Write the reports that are due, also those that a killed run still owed."""
     with database.connect(home.working, read_only=True) as con:
         dates = diary.dates_to_report(home, con)
         for day in dates:
-            steps.run(f"report {day}", partial(write_reports, con, home, [day]), kind="report")
+            steps.run(f"report {day}", partial(write_reports, con, home, [day], settings.sources), kind="report")
         if not dates:
             steps.run("report", partial(write_reports, con, home, []))
     diary.reported(home)

@@ -31,6 +31,7 @@ from pipelines.discovery import path_key
 from pipelines.files import sync_folder
 from pipelines.home import Home
 from pipelines.resubmitting import Issue, remember
+from pipelines.sources import ANYBODY, Sources
 from pipelines.summary import WHAT_NEXT
 
 SUMMARY = "summary.json"
@@ -87,7 +88,7 @@ _WARNINGS = """
 """
 
 
-def write_reports(con: duckdb.DuckDBPyConnection, home: Home, dates: Iterable[date]) -> list[Path]:
+def write_reports(con: duckdb.DuckDBPyConnection, home: Home, dates: Iterable[date], sources: Sources = ANYBODY) -> list[Path]:
     """Write the report of each date, and that of the held drops without one, out of the working warehouse.
 
     Returns the files that are now there. Each is replaced at once and `summary.json` last, so that whoever reads it finds the
@@ -95,13 +96,13 @@ def write_reports(con: duckdb.DuckDBPyConnection, home: Home, dates: Iterable[da
     """
     folder = home.reports
     folder.mkdir(mode=0o750, parents=True, exist_ok=True)
-    files = [file for day in sorted(set(dates)) for file in _write_date(con, home, day)]
+    files = [file for day in sorted(set(dates)) for file in _write_date(con, home, day, sources)]
     files += _write_undated(con, folder / UNDATED)
     sync_folder(folder)
     return files
 
 
-def _write_date(con: duckdb.DuckDBPyConnection, home: Home, day: date) -> list[Path]:
+def _write_date(con: duckdb.DuckDBPyConnection, home: Home, day: date, sources: Sources) -> list[Path]:
     folder = home.reports / day.isoformat()
     drops = _drops(con, day)
     issued = _issued(folder)
@@ -109,7 +110,7 @@ def _write_date(con: duckdb.DuckDBPyConnection, home: Home, day: date) -> list[P
         _clear(folder, issued, keep=frozenset())
         return []
     folder.mkdir(mode=0o750, exist_ok=True)
-    bounces = _write_bounces(con, home, folder, day, issued)
+    bounces = _write_bounces(con, home, folder, day, issued=issued, sources=sources)
     files = [folder / name for bounce in bounces.values() for name in (bounce.name, bounce.name + REASONS_SUFFIX)]
     _clear(folder, issued, keep={file.name for file in files} | {SUMMARY})
     return [*files, _write_summary(folder, _summary(con, day, drops, bounces))]
@@ -125,7 +126,7 @@ def _write_undated(con: duckdb.DuckDBPyConnection, folder: Path) -> list[Path]:
 
 
 def _write_bounces(
-    con: duckdb.DuckDBPyConnection, home: Home, folder: Path, day: date, issued: dict[str, str]
+    con: duckdb.DuckDBPyConnection, home: Home, folder: Path, day: date, *, issued: dict[str, str], sources: Sources
 ) -> dict[tuple[str, str], Bounce]:
     """Return the bounces by path and SHA-256 of their originals; each is remembered before anybody can take it away."""
     archive = Archive(home.archive)
@@ -134,9 +135,11 @@ def _write_bounces(
     for path, sha256 in originals:
         name = bounce_name(path, sha256, taken={bounce.name for bounce in bounces.values()})
         original = Original(day, path, sha256)
-        header, _ = opening(original, archive)
+        delimiter = sources.dialect_of(path).delimiter
+        header, _ = opening(original, archive, delimiter)
         remember(con, home, Issue(name, day, path, sha256, header[: content_length(header)]))
-        bounces[path, sha256] = write_bounce(con, folder, original, archive, name=name, issued=issued.get(name))
+        made = write_bounce(con, folder, original, archive, name=name, issued=issued.get(name), delimiter=delimiter)
+        bounces[path, sha256] = made
     return bounces
 
 

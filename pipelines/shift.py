@@ -117,7 +117,7 @@ class Shift:
         self.archive, self.log = Archive(home.archive), EventLog(home.log)
         self.archive.sweep()
         self.log.sweep()
-        self.rules = RuleBook.of(settings.registration_patterns)
+        self.rules = RuleBook.of(settings.registration_patterns, settings.sources.patterns(), reading=settings.sources.reading())
         self.book: Book = read_book(home.book, diary.last_run(con))
         self.again: set[tuple[str, str]] = set()
         """Editions to decide again although they lived before."""
@@ -167,7 +167,7 @@ class Shift:
 
     def _to_read(self) -> list[Edition]:
         logged = set(self.log.editions(self.rules.fingerprint).select("path", "sha256", "released").iter_rows())
-        standing = living.judge(self.book, self.settings.hold_above)
+        standing = living.judge(self.book, self.settings.hold_above_for)
         unread = []
         for editions in self.book.of_path().values():
             for edition in reversed(editions):
@@ -190,6 +190,7 @@ class Shift:
             self.archive,
             writer,
             self.rules,
+            sources=self.settings.sources,
             chunk_bytes=self.settings.chunk_bytes,
             max_expanded=self.settings.max_expanded,
             advance=self.steps.advance,
@@ -200,14 +201,19 @@ class Shift:
 
     # --- decide and commit ---
 
+    def _source(self, path: str) -> str:
+        return self.settings.sources.name_of(path)
+
     def finish(self, died: Sequence[diary.Died]) -> Outcome:
         """Decide what the book as it now is changes, and commit it."""
-        standing = living.judge(self.book, self.settings.hold_above)
+        standing = living.judge(self.book, self.settings.hold_above_for)
         change = self._change(standing)
         since = change.since
         decision = None
         if since is not None:
-            decision = self.steps.run("settle", lambda: decide(self.con, self.log, change, since, self.rules))
+            decision = self.steps.run(
+                "settle", lambda: decide(self.con, self.log, change, since, self.rules, source_of=self._source)
+            )
         return self.steps.run("load", lambda: self._commit(standing, change, decision, died))
 
     def _change(self, standing: dict[tuple[str, str], living.Standing]) -> Living:

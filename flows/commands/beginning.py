@@ -28,6 +28,17 @@ _SETTINGS = """\
 # [registration_patterns]
 # individual = '(?s:(ID|PASS)-.+)'
 # company = '(?s:CR-.+)'
+
+# Who writes otherwise: a table for each source. A drop is of the first one that fits it: by `match`, a pattern of its path or a
+# list of such, else by the table's name, which is then the first folder that is no date, or the file's name without its dates.
+# [sources.acme]
+# match = "*/acme/*.csv"
+# delimiter = ";"                 # of its CSV
+# encoding = "cp1252"             # or another one of one byte a character
+# columns = { "Customer No" = "client_id" }              # what it calls them, and we
+# constants = { step = "create", category = "client" }   # cells that every row has though no column says them
+# hold_above = 0.1
+# registration_patterns = { company = 'HRB [0-9]+' }
 """
 
 
