@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import re
+from datetime import time
 from fnmatch import translate
-from typing import Annotated
+from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from pipelines.calendar import Expected
 from pipelines.csvs import id_columns
 from pipelines.dialects import Dialect, delimiter_named, encoding_named
+from pipelines.home import Hooks
 from pipelines.sources import Source
 from validation.entities import ENTITIES
 from validation.fields import STEP
 
-WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+WEEKDAYS: tuple[Weekday, ...] = get_args(Weekday)
 
 
 class Patterns(BaseModel):
@@ -96,6 +100,44 @@ class DeclaredSource(BaseModel):
         )
 
 
+class DeclaredExpected(BaseModel):
+    """A drop that is expected."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    source: Annotated[str, Field(min_length=1)]
+    weekdays: Annotated[list[Weekday], Field(min_length=1)] = list(WEEKDAYS)
+    by: str | time
+    days_later: Annotated[int, Field(ge=0, le=7, strict=True)] = 0
+
+    @field_validator("by")
+    @classmethod
+    def _is_a_time(cls, by: str | time) -> time:
+        found = time.fromisoformat(by) if isinstance(by, str) else by
+        if found.tzinfo is not None:
+            raise ValueError("a time with a zone")
+        return found
+
+    def expected(self) -> Expected:
+        """Return it as the pipeline takes it."""
+        days = frozenset(WEEKDAYS.index(day) for day in self.weekdays)
+        return Expected(self.source, days, self.by if isinstance(self.by, time) else time.min, self.days_later)
+
+
+class DeclaredHooks(BaseModel):
+    """Who is told."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    url: Annotated[str, Field(pattern="^https?://[^/]+")] | None = None
+    command: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)] | None = None
+    rejects_above: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
+
+    def hooks(self) -> Hooks:
+        """Return them as the pipeline takes them."""
+        return Hooks(self.url, tuple(self.command or ()), self.rejects_above)
+
+
 WANTED: dict[str, str] = {
     "match": 'a pattern of paths in the inbox or a list of such, such as "*/acme/*.csv"',
     "delimiter": 'one character that is no letter, digit, blank, quote or backslash, such as ";" or a tab, "\\t"',
@@ -104,8 +146,15 @@ WANTED: dict[str, str] = {
     "constants": 'our names and the cell that every row has, such as { step = "create" }',
     "hold_above": "a share from 0 to 1, such as 0.5",
     "registration_patterns": 'a table with `individual` and `company`, each a regular expression such as "CR-.+"',
+    "source": 'the name of a source, such as "acme"',
+    "weekdays": 'a list of "mon" "tue" "wed" "thu" "fri" "sat" "sun"',
+    "by": 'a time of the day, UTC, such as "06:30"',
+    "days_later": "days after the business date, 0 to 7",
+    "url": "an http or https address",
+    "command": 'a list: a program and what it is to be called with, such as ["/usr/local/bin/page-me", "night"]',
+    "rejects_above": "a share from 0 to 1, such as 0.1",
 }
-"""Of a source, by key."""
+"""By key."""
 
 
 def _is_known(name: str) -> None:

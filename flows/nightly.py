@@ -21,6 +21,7 @@ from prefect.runtime import flow_run
 
 from flows.lock import hold
 from flows.settings import load_settings
+from flows.telling import telling
 from flows.terminal import plain, progress_bar
 from pipelines.home import Home
 from pipelines.problems import NightdropError
@@ -93,8 +94,10 @@ def nightly(home: str = ".", only_date: date | None = None) -> Night:
 
     place = Home(Path(home).absolute())
     settings = load_settings(place.root)
-    with tags("nightdrop"), hold(place, command="nightdrop run --prefect"), progress_bar() as progress:
+    command = "nightdrop run --prefect"
+    with telling(place, settings, command) as teller, tags("nightdrop"), hold(place, command=command), progress_bar() as progress:
         night = run_night(place, settings, only_date=only_date, progress=progress, around=as_task)
+        teller.came_to(night)
         create_markdown_artifact(key=ARTIFACT, markdown=artifact(night), description="What the night came to")
     return night
 

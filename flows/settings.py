@@ -11,11 +11,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import ByteSize, Field, ValidationError, field_validator
+from pydantic import BaseModel, ByteSize, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from flows import declared
-from flows.declared import DeclaredSource, Patterns
+from flows.declared import DeclaredExpected, DeclaredHooks, DeclaredSource, Patterns
 from flows.toml_lines import line_of
 from pipelines.home import Settings
 from pipelines.problems import UsageError
@@ -23,6 +23,7 @@ from pipelines.sources import Sources
 
 PREFIX = "NIGHTDROP_"
 HOME_VARIABLE = "NIGHTDROP_HOME"
+LOG_VARIABLE = "NIGHTDROP_LOG_FILE"
 
 
 class _Said(BaseSettings):
@@ -36,6 +37,8 @@ class _Said(BaseSettings):
     chunk_bytes: Annotated[ByteSize, Field(ge=1)] | None = None
     registration_patterns: Patterns = Patterns()
     sources: dict[str, DeclaredSource] = {}
+    expected: list[DeclaredExpected] = []
+    hooks: DeclaredHooks = DeclaredHooks()
 
     @field_validator("quiet_seconds", "hold_above", "max_expanded", "chunk_bytes", mode="before")
     @classmethod
@@ -63,6 +66,8 @@ _WANTED = {
     "chunk_bytes": 'a size of at least 1 byte, such as 67108864 or "64MiB"',
     "registration_patterns": declared.WANTED["registration_patterns"],
     "sources": "a table for each source, such as [sources.acme]",
+    "expected": 'tables such as [[expected]] with source = "acme", weekdays = ["mon"], by = "06:30"',
+    "hooks": "a table with url, command or rejects_above",
 }
 
 
@@ -80,8 +85,12 @@ def load_settings(root: Path) -> Settings:
     except SettingsError as error:
         raise UsageError(f"{PREFIX}*: {error}; wanted {_WANTED['registration_patterns']}. Nothing was changed.") from None
     # What is not said stays as `Settings` has it.
-    values = said.model_dump(exclude_none=True, exclude={"sources"})
-    return Settings(**values, sources=Sources(tuple(source.source(name) for name, source in said.sources.items())))
+    return Settings(
+        **said.model_dump(exclude_none=True, exclude={"sources", "expected", "hooks"}),
+        sources=Sources(tuple(source.source(name) for name, source in said.sources.items())),
+        calendar=tuple(one.expected() for one in said.expected),
+        hooks=said.hooks.hooks(),
+    )
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -96,7 +105,7 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _refuse_unknown_variables() -> None:
-    known = {HOME_VARIABLE, *(f"{PREFIX}{name.upper()}" for name in _Said.model_fields)}
+    known = {HOME_VARIABLE, LOG_VARIABLE, *(f"{PREFIX}{name.upper()}" for name in _Said.model_fields)}
     for variable in sorted(os.environ):
         name = variable.upper()
         if name.startswith(PREFIX) and name.split("__")[0] not in known:
@@ -115,13 +124,19 @@ def _names_beside(loc: tuple[Any, ...]) -> Iterable[str]:
     """Return the names that a table may have in which an unknown one stands."""
     if "registration_patterns" in loc[:-1]:
         return Patterns.model_fields
-    return DeclaredSource.model_fields if loc[0] == "sources" and len(loc) > 1 else _Said.model_fields
+    tables: dict[str, type[BaseModel]] = {"sources": DeclaredSource, "expected": DeclaredExpected, "hooks": DeclaredHooks}
+    return (tables.get(str(loc[0]), _Said) if len(loc) > 1 else _Said).model_fields
+
+
+_DEPTHS = {"sources": 3, "expected": 3, "hooks": 2}
+"""How deep the keys of a table stand."""
 
 
 def _wanted(loc: tuple[Any, ...]) -> str:
     top = str(loc[0]) if loc else ""
-    if top == "sources" and len(loc) > 2:
-        return declared.WANTED[str(loc[2])]
+    key = str(loc[_DEPTHS[top] - 1]) if len(loc) >= _DEPTHS.get(top, 9) else None
+    if key:
+        return declared.WANTED[key]
     return _WANTED.get(top, "another value")
 
 
@@ -139,5 +154,5 @@ def _place(loc: tuple[Any, ...], file: Path) -> str:
 
 def _key(loc: tuple[Any, ...]) -> Iterable[str]:
     # What pydantic adds of its own (the branch of a union, an element's place) is no part of a key.
-    depth = 3 if loc[0] == "sources" and loc[2:3] != ("registration_patterns",) else 4
+    depth = 4 if "registration_patterns" in loc else _DEPTHS.get(str(loc[0]), 2)
     return (str(part) for part in loc[:depth])

@@ -11,11 +11,12 @@ from datetime import UTC, date, datetime
 from functools import partial
 
 from pipelines import database, diary
+from pipelines.calendar import Missing, missing
 from pipelines.discovery import discover
 from pipelines.home import Home, Settings
 from pipelines.loading import Moment
 from pipelines.publishing import publish
-from pipelines.reporting import write_reports
+from pipelines.reporting import days_unreported, write_reports
 from pipelines.shift import Outcome, Shift, Steps, working_warehouse
 from pipelines.summary import Night, Progress, StepRunner
 
@@ -48,23 +49,24 @@ def work_a_shift(home: Home, settings: Settings, steps: Steps, task: Callable[[S
         shift.read_what_could_live()
         outcome = shift.finish(died)
     steps.run("publish", lambda: publish(home.working, home.warehouse))
-    dates = _report(home, settings, steps)
-    return _night(moment, outcome, steps, dates)
+    late, dates = _report(home, settings, steps)
+    return _night(moment, outcome, steps, dates, late)
 
 
-def _report(home: Home, settings: Settings, steps: Steps) -> list[date]:
-    """Write the reports that are due, also those that a killed run still owed."""
+def _report(home: Home, settings: Settings, steps: Steps) -> tuple[tuple[Missing, ...], list[date]]:
+    """Write the reports that are due, also those that a killed run still owed and those of dates of which nothing came."""
     with database.connect(home.working, read_only=True) as con:
-        dates = diary.dates_to_report(home, con)
+        late = missing(con, settings.calendar, settings.sources.name_of, datetime.now(UTC))
+        dates = sorted({*diary.dates_to_report(home, con), *days_unreported(home, {found.business_date for found in late})})
         for day in dates:
-            steps.run(f"report {day}", partial(write_reports, con, home, [day], settings.sources), kind="report")
+            steps.run(f"report {day}", partial(write_reports, con, home, [day], settings), kind="report")
         if not dates:
-            steps.run("report", partial(write_reports, con, home, []))
+            steps.run("report", partial(write_reports, con, home, [], settings))
     diary.reported(home)
-    return dates
+    return late, dates
 
 
-def _night(moment: Moment, outcome: Outcome, steps: Steps, dates: list[date]) -> Night:
+def _night(moment: Moment, outcome: Outcome, steps: Steps, dates: list[date], late: tuple[Missing, ...]) -> Night:
     finished = datetime.now(UTC)
     return Night(
         run_id=moment.run_id,
@@ -73,6 +75,7 @@ def _night(moment: Moment, outcome: Outcome, steps: Steps, dates: list[date]) ->
         drops=outcome.drops,
         reasons=outcome.reasons,
         causes=outcome.causes,
+        missing=late,
         events=outcome.events,
         applied=outcome.applied,
         rejected=outcome.events - outcome.applied,

@@ -7,7 +7,7 @@ bytes. Held drops without a date stand in `reports/undated/summary.json`. A date
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -27,11 +27,12 @@ from pipelines.bounce import (
     write_bounce,
     write_whole,
 )
+from pipelines.calendar import expected_on
 from pipelines.discovery import path_key
 from pipelines.files import sync_folder
-from pipelines.home import Home
+from pipelines.home import Home, Settings
 from pipelines.resubmitting import Issue, remember
-from pipelines.sources import ANYBODY, Sources
+from pipelines.sources import Sources
 from pipelines.summary import WHAT_NEXT
 
 SUMMARY = "summary.json"
@@ -88,7 +89,9 @@ _WARNINGS = """
 """
 
 
-def write_reports(con: duckdb.DuckDBPyConnection, home: Home, dates: Iterable[date], sources: Sources = ANYBODY) -> list[Path]:
+def write_reports(
+    con: duckdb.DuckDBPyConnection, home: Home, dates: Iterable[date], settings: Settings | None = None
+) -> list[Path]:
     """Write the report of each date, and that of the held drops without one, out of the working warehouse.
 
     Returns the files that are now there. Each is replaced at once and `summary.json` last, so that whoever reads it finds the
@@ -96,24 +99,30 @@ def write_reports(con: duckdb.DuckDBPyConnection, home: Home, dates: Iterable[da
     """
     folder = home.reports
     folder.mkdir(mode=0o750, parents=True, exist_ok=True)
-    files = [file for day in sorted(set(dates)) for file in _write_date(con, home, day, sources)]
+    files = [file for day in sorted(set(dates)) for file in _write_date(con, home, day, settings or Settings())]
     files += _write_undated(con, folder / UNDATED)
     sync_folder(folder)
     return files
 
 
-def _write_date(con: duckdb.DuckDBPyConnection, home: Home, day: date, sources: Sources) -> list[Path]:
+def _write_date(con: duckdb.DuckDBPyConnection, home: Home, day: date, settings: Settings) -> list[Path]:
     folder = home.reports / day.isoformat()
     drops = _drops(con, day)
     issued = _issued(folder)
-    if not drops:
+    expected = list(expected_on(con, settings.calendar, settings.sources.name_of, day))
+    if not drops and not expected:
         _clear(folder, issued, keep=frozenset())
         return []
     folder.mkdir(mode=0o750, exist_ok=True)
-    bounces = _write_bounces(con, home, folder, day, issued=issued, sources=sources)
+    bounces = _write_bounces(con, home, folder, day, issued=issued, sources=settings.sources)
     files = [folder / name for bounce in bounces.values() for name in (bounce.name, bounce.name + REASONS_SUFFIX)]
     _clear(folder, issued, keep={file.name for file in files} | {SUMMARY})
-    return [*files, _write_summary(folder, _summary(con, day, drops, bounces))]
+    return [*files, _write_summary(folder, _summary(con, day, drops, bounces) | {"expected": expected})]
+
+
+def days_unreported(home: Home, days: Set[date]) -> set[date]:
+    """Return those of some dates that have no report."""
+    return {day for day in days if not (home.reports / day.isoformat() / SUMMARY).exists()}
 
 
 def _write_undated(con: duckdb.DuckDBPyConnection, folder: Path) -> list[Path]:

@@ -5,6 +5,7 @@ A nightly run and every act of a person (withdraw, release …) is a shift. Whoe
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -33,6 +34,7 @@ from validation.rulebook import RuleBook
 
 T = TypeVar("T")
 _CAUSES_TOLD = 5
+_LOG = logging.getLogger("nightdrop.steps")
 
 
 class Steps:
@@ -50,7 +52,8 @@ class Steps:
         try:
             return self.around(name, work) if self.around else work()
         finally:
-            self._note(kind or name, started)
+            seconds = self._note(kind or name, started)
+            _LOG.info("step", extra={"told": {"step": name, "seconds": round(seconds, 3)}})
 
     @contextmanager
     def within(self, outer: str, name: str) -> Iterator[None]:

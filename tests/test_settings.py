@@ -72,7 +72,7 @@ def test_a_variable_stands_above_the_file(tmp_path, monkeypatch):
     [
         (
             "chunk_byte = 1",
-            "chunk_byte: no such setting; there are quiet_seconds, hold_above, max_expanded, chunk_bytes, registration_patterns, sources",
+            "chunk_byte: no such setting; there are quiet_seconds, hold_above, max_expanded, chunk_bytes, registration_patterns, sources, expected, hooks",
         ),
         ("chunk_bytes = 0", "chunk_bytes: .*got 0.*wanted a size of at least 1 byte"),
         ("chunk_bytes = -1", "chunk_bytes: .*got -1"),
@@ -84,6 +84,14 @@ def test_a_variable_stands_above_the_file(tmp_path, monkeypatch):
         ("[registration_patterns]\ncompany = 5", "registration_patterns.company: .*got 5"),
         ("[registration_patterns]\ncompany = '('", "registration_patterns.company: not a regular expression"),
         ("[registration_patterns]\ncompany = '(?=CR-).+'", "registration_patterns.company: .*no look-around"),
+        ("[[expected]]\nsource = 'acme'", "expected.0.by: .*wanted a time of the day"),
+        ("[[expected]]\nsource = 'acme'\nby = '25:00'", "expected.0.by: .*got '25:00'"),
+        ("[[expected]]\nsource = 'a'\nby = '06:00'\nweekdays = ['monday']", "expected.0.weekdays: .*got 'monday'.*\"mon\""),
+        ("[[expected]]\nsource = 'a'\nby = '06:00'\nday = 1", "expected.0.day: no such setting; there are source, weekdays, by"),
+        ("[hooks]\nurl = 'ftp://x'", "hooks.url: .*wanted an http"),
+        ("[hooks]\ncommand = 'mail'", "hooks.command: .*wanted a list"),
+        ("[hooks]\nrejects_above = 2", "hooks.rejects_above: .*got 2"),
+        ("[hooks]\nuri = 'x'", "hooks.uri: no such setting; there are url, command, rejects_above"),
         ("sources = 5", "sources: .*wanted a table for each source"),
         ("[sources]\nacme = 5", "sources.acme: .*got 5"),
         ("[sources.acme]\ndelimeter = ';'", "sources.acme.delimeter: no such setting; there are match, delimiter, encoding"),

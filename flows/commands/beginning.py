@@ -22,7 +22,7 @@ _SETTINGS = """\
 # max_expanded = "64GiB"
 
 # How many uncompressed bytes are read and checked at a time.
-# chunk_bytes = "64MiB"
+# chunk_bytes = "32MiB"
 
 # The wanted form of a registration number per client type: a regular expression that the whole value matches.
 # [registration_patterns]
@@ -39,6 +39,20 @@ _SETTINGS = """\
 # constants = { step = "create", category = "client" }   # cells that every row has though no column says them
 # hold_above = 0.1
 # registration_patterns = { company = 'HRB [0-9]+' }
+
+# Which drops are expected: of which source, for the business dates of which weekdays, until when (UTC), how many days later.
+# [[expected]]
+# source = "acme"
+# weekdays = ["mon", "tue", "wed", "thu", "fri"]
+# by = "06:30"
+# days_later = 1
+
+# Who is told when a run failed, drops are held or missing, or a larger share of its events is rejected: a URL gets a POST with
+# JSON, a command the same on its standard input.
+# [hooks]
+# url = "https://chat.example/hook"
+# command = ["/usr/local/bin/page-me"]
+# rejects_above = 0.1
 """
 
 

@@ -10,6 +10,7 @@ from rich.console import RenderableType
 
 from flows.lock import hold, holder_of
 from flows.settings import load_settings
+from flows.telling import telling
 from flows.terminal import Answer, counted, line, progress_bar, table
 from pipelines.discovery import discover
 from pipelines.home import Home
@@ -24,9 +25,9 @@ _DROPS_SHOWN = 40
 
 def run(home: Home, *, only_date: date | None, prefect: bool) -> Answer:
     """Do the nightly job and tell what it came to."""
-    require_inbox(home)
     settings = load_settings(home.root)
     if prefect:
+        require_inbox(home)
         from flows.commands.orchestration import run_nightly
 
         holder = holder_of(home)
@@ -36,8 +37,11 @@ def run(home: Home, *, only_date: date | None, prefect: bool) -> Answer:
     else:
         from pipelines.night import run_night
 
-        with hold(home, command="nightdrop run"), progress_bar() as progress:
-            night = run_night(home, settings, only_date=only_date, progress=progress)
+        with telling(home, settings, "nightdrop run") as teller:
+            require_inbox(home)
+            with hold(home, command="nightdrop run"), progress_bar() as progress:
+                night = run_night(home, settings, only_date=only_date, progress=progress)
+            teller.came_to(night)
     return Answer(night_data(night, home), night_text(night, home), HELD if night.held else 0)
 
 
@@ -55,6 +59,7 @@ def night_data(night: Night, home: Home) -> dict[str, Any]:
     """Return what `--json` prints of a run."""
     steps = {name: round(seconds, 3) for name, seconds in night.steps.items()}
     data = asdict(night) | {"seconds": round(night.seconds, 3), "steps": steps, "held": len(night.held)}
+    data["missing"] = [asdict(late) for late in night.missing]
     return data | {"warehouse": str(home.warehouse), "reports": str(home.reports)}
 
 
@@ -86,6 +91,13 @@ def night_text(night: Night, home: Home) -> list[RenderableType]:
             line(f"{len(night.held)} held (nothing of them is in the warehouse)", "bold red"),
             held_table(night.held),
         ]
+    if night.missing:
+        text += [line(""), line(f"{len(night.missing)} missing (expected by now, and not in the inbox)", "bold red")]
+        text.append(
+            table(
+                ("date", "source", "was to be there by"), [(late.business_date, late.source, late.by) for late in night.missing]
+            )
+        )
     return [*text, line(""), *_places(night, home)]
 
 
