@@ -19,6 +19,7 @@ from pipelines.journals import journal_path
 from pipelines.reading import read_chunks
 from pipelines.sheets import UNREAD
 from validation.rulebook import RuleBook
+from validation.rules import SOURCE
 
 _PIECE = 1024 * 1024
 _CHUNK = 16 * 1024 * 1024
@@ -64,21 +65,24 @@ def pending(journals: Iterable[tuple[date, Path]], known: dict[str, Edition]) ->
     return found, looked_at
 
 
-def checked(lines: bytes, first_line: int, drop: int, rules: RuleBook) -> Checked:
-    """Read and check lines of a journal; the first of them is `first_line`."""
+def checked(lines: bytes, first_line: int, drop: int, rules: RuleBook, source: str) -> Checked:
+    """Read and check lines of a journal; the first of them is `first_line`, `source` the name under which they came."""
     sheets: dict[str, list[pl.DataFrame]] = {}
     number, shift = pl.lit(drop, dtype=pl.UInt32).alias("drop"), pl.col("line") + (first_line - 1)
+    sent_by = [pl.lit(source).alias(SOURCE)] if rules.of_sources else []
     unread = [pl.DataFrame(schema={"drop": pl.UInt32(), **UNREAD})]
     for chunk in read_chunks(io.BytesIO(lines), "jsonl", chunk_bytes=_CHUNK, journal=True):
         unread.append(chunk.unread.with_columns(line=shift).select(number, *UNREAD))
         for category, sheet in chunk.sheets.items():
-            sheets.setdefault(category, []).append(sheet.with_columns(number, line=shift))
+            sheets.setdefault(category, []).append(sheet.with_columns(number, *sent_by, line=shift))
     return check({category: pl.concat(parts) for category, parts in sheets.items()}, pl.concat(unread), rules)
 
 
-def placed(sound: pl.DataFrame, day: date) -> pl.DataFrame:
+def placed(sound: pl.DataFrame, day: date, rules: RuleBook, source: str) -> pl.DataFrame:
     """Return sound events as settling takes them; positions of journals ascend by day, then by line."""
-    return sound.with_columns(pos=pl.col("line") + day.toordinal() * LINES_A_DROP, date=pl.lit(day)).drop("drop", "line")
+    sent_by = [pl.lit(source).alias(SOURCE)] if rules.of_sources else []
+    position = pl.col("line") + day.toordinal() * LINES_A_DROP
+    return sound.with_columns(*sent_by, pos=position, date=pl.lit(day)).drop("drop", "line")
 
 
 def only(found: Checked, keep: Callable[[pl.Expr], pl.Expr]) -> Checked:

@@ -26,6 +26,7 @@ from pipelines.home import Home
 from pipelines.journals import journal_path
 from pipelines.problems import NightdropError
 from pipelines.settling import Settled, lives_schema, settle
+from pipelines.sources import ANYBODY, Sources
 from validation.client import CLIENT
 from validation.rulebook import RuleBook
 
@@ -47,8 +48,8 @@ class Outcome:
 class Records:
     """The clients, loans and deposits of one home as they stand. Writers hold its owner's lock; readers need none."""
 
-    def __init__(self, home: Home, journal: Journal, published: Publication, rules: RuleBook) -> None:
-        self.home, self.journal, self.published, self.rules = home, journal, published, rules
+    def __init__(self, home: Home, journal: Journal, published: Publication, rules: RuleBook, sources: Sources = ANYBODY) -> None:
+        self.home, self.journal, self.published, self.rules, self.sources = home, journal, published, rules, sources
         self._over: dict[str, dict[str, dict[str, Any] | None]] = {"client": {}, "loan": {}, "deposit": {}}
         """Category -> id -> the record where it differs from the published one; None where there is none any more."""
         self._places: dict[str, tuple[int, bool]] = {}
@@ -161,15 +162,16 @@ class Records:
         """Settle pending lines over what stands, in the order of their positions."""
         events, slow = [], set(self._replaced)
         for lines in sorted(waiting, key=lambda each: each.day):
-            found = checked(lines.lines, lines.first_line, 0, self.rules)
+            source = self.sources.name_of(lines.path)
+            found = checked(lines.lines, lines.first_line, 0, self.rules, source)
             sound = found.events.get("client")
             named = set(found.index["entity_id"].drop_nulls())
             slow |= {client_id for client_id in named if self._has_later(client_id, lines.day)}
             if sound is not None:
-                events.append(placed(sound, lines.day))
+                events.append(placed(sound, lines.day, self.rules, source))
         if slow:
             try:
-                self._take_redecided(redecide(self.home, self.published, self._all_pending(), slow, self.rules))
+                self._take_redecided(self._redecide(self._all_pending(), slow))
             except NightdropError as error:
                 _LOG.warning("%s. Until then its clients are shown with the journal's lines last.", error)
                 slow = set()
@@ -178,6 +180,9 @@ class Records:
             stand = self.stand(together["client_id"].unique().to_list())
             for record in _last(self._settled(together, stand)):
                 self._put(record["client_id"], record)
+
+    def _redecide(self, waiting: Sequence[Pending], ids: set[str]) -> Redecided:
+        return redecide(self.home, self.published, waiting, ids, self.rules, sources=self.sources)
 
     def _all_pending(self) -> list[Pending]:
         return pending(self.journal.days(), self.published.journals)[0]
@@ -191,11 +196,12 @@ class Records:
         if not lines:
             return []
         count = lines.count(b"\n")
-        found = checked(lines, first_line, 0, self.rules)
+        source = self.sources.name_of(journal_path(day))
+        found = checked(lines, first_line, 0, self.rules, source)
         reasons: dict[int, list[Said]] = {}
         for line, *said in found.reasons.select("line", "code", "field", "value", "message").iter_rows():
             reasons.setdefault(line, []).append((said[0], said[1], said[2], said[3]))
-        events = placed(found.events["client"], day) if "client" in found.events else None
+        events = placed(found.events["client"], day, self.rules, source) if "client" in found.events else None
         records: dict[int, dict[str, Any]] = {}
         if events is not None and len(events):
             settled = self._settled(events, stand)
@@ -215,7 +221,7 @@ class Records:
             day, (same.lines if same else b"") + line, same.first_line if same else number, bool(same and same.replaces)
         )
         try:
-            found = redecide(self.home, self.published, [*others, mine], {client_id}, self.rules)
+            found = self._redecide([*others, mine], {client_id})
         except NightdropError as error:
             _LOG.warning("%s. Until then the line is decided as the last one of its client.", error)
             return self._settle(line, day, number, stand)[0]

@@ -18,13 +18,14 @@ import polars as pl
 from api.pending import Pending, checked, only
 from api.presenting import columns
 from api.publication import Publication
+from pipelines.corrections import log_path
 from pipelines.database import query
 from pipelines.deciding import Living, Stage, decide
-from pipelines.discovery import drop_format, path_key
+from pipelines.discovery import path_key
 from pipelines.eventlog import EDITIONS, FIXES, EventLog, PartWriter
 from pipelines.home import Home
-from pipelines.journals import correction_suffix
 from pipelines.problems import NightdropError
+from pipelines.sources import Sources
 from validation.rulebook import RuleBook
 
 _PART = "pending"
@@ -55,15 +56,17 @@ class _WithPending(EventLog):
         return self._beside / part if part == _PART else super().place(part)
 
 
-def redecide(home: Home, published: Publication, pending: Sequence[Pending], ids: set[str], rules: RuleBook) -> Redecided:
+def redecide(
+    home: Home, published: Publication, pending: Sequence[Pending], ids: set[str], rules: RuleBook, *, sources: Sources
+) -> Redecided:
     """Decide the pending lines about those clients. Raises NightdropError when the event log lacks what is needed."""
     with tempfile.TemporaryDirectory(prefix="nightdrop-api-") as folder, published.con.cursor() as con:
         log = _WithPending(home.log, Path(folder))
-        living = _living(con, log, pending, _write_part(Path(folder), pending, ids, rules))
+        living = _living(con, log, pending, _write_part(Path(folder), pending, ids, rules, sources))
         since = living.since
         if since is None:
             return Redecided({}, {})
-        decision = decide(con, log, living, since, rules)
+        decision = decide(con, log, living, since, rules, source_of=lambda path: sources.name_of(path.removesuffix(_AFTER)))
     of_pending = living.drops.filter(pl.col("part") == _PART).select("rank", day="business_date")
     placed = decision.events.join(of_pending, on="rank", how="inner").select("pos", "day", "line")
     reasons: dict[tuple[Any, int], list[tuple[str, str | None, str | None, str]]] = {}
@@ -72,13 +75,15 @@ def redecide(home: Home, published: Publication, pending: Sequence[Pending], ids
     return Redecided({stage.entity.category: _records(stage) for stage in decision.stages}, reasons)
 
 
-def _write_part(folder: Path, pending: Sequence[Pending], ids: set[str], rules: RuleBook) -> list[int]:
+def _write_part(folder: Path, pending: Sequence[Pending], ids: set[str], rules: RuleBook, sources: Sources) -> list[int]:
     """Write the lines about those clients as a part of the log; return how many there are of each journal."""
     wanted = pl.Series(sorted(ids), dtype=pl.String).implode()
     part = PartWriter(folder, _PART)
     records = []
     for number, lines in enumerate(pending):
-        found = only(checked(lines.lines, lines.first_line, number, rules), lambda entity_id: entity_id.is_in(wanted))
+        source = sources.name_of(lines.path)
+        every = checked(lines.lines, lines.first_line, number, rules, source)
+        found = only(every, lambda entity_id: entity_id.is_in(wanted))
         part.write(found)
         records.append(len(found.index))
     part.close(pl.DataFrame(schema=EDITIONS))
@@ -109,8 +114,8 @@ def _living(con: duckdb.DuckDBPyConnection, log: EventLog, pending: Sequence[Pen
 def _fixes(con: duckdb.DuckDBPyConnection, logged: pl.DataFrame, living: pl.DataFrame) -> pl.DataFrame:
     """Return which lines of resubmitted files stand in for which lines of living drops."""
     stand = query(con, "SELECT path AS original, line, sha256, its_line FROM corrections")
-    suffixes = [correction_suffix(path) or (drop_format(path) or ("",))[0] for path in stand["original"]]
-    named = stand.with_columns(path=pl.format("resubmitted/{}.{}", "sha256", pl.Series(suffixes, dtype=pl.String)))
+    names = [log_path(path, sha256) for path, sha256 in stand.select("original", "sha256").iter_rows()]
+    named = stand.with_columns(path=pl.Series(names, dtype=pl.String))
     ranks = living.select("rank", "business_date", original="path")
     joined = named.join(logged, on=["path", "sha256"], how="left").join(ranks, on="original", how="inner")
     return joined.rename({"sha256": "file"}).select(*FIXES).cast(pl.Schema(FIXES))

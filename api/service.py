@@ -32,7 +32,8 @@ class Service:
 
     def __init__(self, home: Home, settings: Settings) -> None:
         self.home = home
-        self._rules = RuleBook.of(settings.registration_patterns)
+        self._sources = settings.sources
+        self._rules = RuleBook.of(settings.registration_patterns, self._sources.patterns(), reading=self._sources.reading())
         self.journal = Journal(home.inbox, self._put_back)
         self.journal.mend()
         self.records = self._read()
@@ -64,7 +65,7 @@ class Service:
         return True
 
     def _read(self) -> Records:
-        return Records(self.home, self.journal, Publication.open(self.home), self._rules)
+        return Records(self.home, self.journal, Publication.open(self.home), self._rules, self._sources)
 
     def _watch(self) -> None:
         while not self._ending.wait(_LOOK_EVERY):

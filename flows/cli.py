@@ -27,20 +27,33 @@ _EXIT_CODES: dict[type[NightdropError], int] = {UsageError: USAGE, HomeBusyError
 
 app = typer.Typer(
     help="Nightdrop: drops of events in, a DuckDB warehouse and rejection reports out.",
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
 app.add_typer(acting.app)
 app.add_typer(serving.app)
 
+FormatOption = Annotated[
+    str | None, typer.Option("--format", metavar="F", help="table, csv, json or parquet (default: what FILE is called).")
+]
+OutOption = Annotated[Path | None, typer.Option("--out", metavar="FILE", help="A file instead of standard output.")]
+
 
 @app.callback()
 def _before(
     ctx: typer.Context,
+    *,
     home: Annotated[Path | None, typer.Option("--home", envvar="NIGHTDROP_HOME", help="The home (default: .).")] = None,
     json: JsonOption = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No words but failures, also after the command.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Each step on standard error, also after the command.")] = False,
+    log_file: Annotated[
+        Path | None,
+        typer.Option("--log-file", envvar="NIGHTDROP_LOG_FILE", help="The log (default: data/state/nightdrop.log)."),
+    ] = None,
 ) -> None:
+    call: Call = ctx.find_root().obj
+    call.quiet, call.verbose, call.log_file = quiet, verbose, log_file
     said(ctx, home, json)
 
 
@@ -137,15 +150,39 @@ def sample(
 @app.command()
 def query(
     ctx: typer.Context,
+    *,
     sql: Annotated[str, typer.Argument(metavar="SQL", help="One question to the published warehouse.")],
+    format: FormatOption = None,
+    out: OutOption = None,
     home: HomeOption = None,
     json: JsonOption = False,
 ) -> int:
     """Ask the published warehouse, read-only."""
     call = said(ctx, home, json)
-    from flows.commands import inspection
+    from flows.commands import asking
 
-    return call.answer(inspection.query(call.home, sql))
+    if out is None and format in (None, "table"):
+        return call.answer(asking.query(call.home, sql))
+    return call.answer(asking.write_query(call.home, sql, format=format, out=out))
+
+
+@app.command()
+def export(
+    ctx: typer.Context,
+    *,
+    name: Annotated[str, typer.Argument(metavar="TABLE", help="A table or view of the published warehouse.")],
+    as_of: Annotated[str | None, typer.Option("--as-of", metavar="D", help="As it stood at the end of that date.")] = None,
+    format: FormatOption = None,
+    out: OutOption = None,
+    home: HomeOption = None,
+    json: JsonOption = False,
+) -> int:
+    """Take a table out: CSV (the default), JSON or Parquet."""
+    call = said(ctx, home, json)
+    by_then = date_said(as_of, option="--as-of")
+    from flows.commands import asking
+
+    return call.answer(asking.export(call.home, name, format=format, out=out, as_of=by_then))
 
 
 @app.command()
@@ -190,7 +227,7 @@ def call(arguments: list[str]) -> int:
     """Run one command and return its exit code; every failure is told in words."""
     first = Call(Home(Path.cwd()), json="--json" in arguments)
     try:
-        code = app(arguments, prog_name="nightdrop", standalone_mode=False, obj=first)
+        code = app(_in_front(arguments), prog_name="nightdrop", standalone_mode=False, obj=first)
     except TyperException as error:
         return _fail(first, f"{error.format_message()} `nightdrop --help` lists what there is.", USAGE)
     except NightdropError as error:
@@ -204,6 +241,21 @@ def call(arguments: list[str]) -> int:
     if code == INTERRUPTED:
         return _fail(first, "interrupted. The published warehouse is as it was before; run again to go on.", INTERRUPTED)
     return code if isinstance(code, int) else 0
+
+
+def _in_front(arguments: list[str]) -> list[str]:
+    """Return the arguments with what is said of every command in front, wherever it stood before `--`."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    front, rest = [], []
+    words = iter(arguments[:end])
+    for word in words:
+        if word in ("--quiet", "--verbose") or word.startswith("--log-file="):
+            front.append(word)
+        elif word == "--log-file":
+            front += [word, *([value] if (value := next(words, None)) is not None else [])]
+        else:
+            rest.append(word)
+    return [*front, *rest, *arguments[end:]]
 
 
 _WORLD = {

@@ -22,6 +22,7 @@ from prefect.runtime import flow_run
 from flows.failures import without_values
 from flows.lock import hold
 from flows.settings import load_settings
+from flows.telling import telling
 from flows.terminal import plain, progress_bar
 from pipelines.home import Home
 from pipelines.problems import NightdropError
@@ -94,12 +95,14 @@ def nightly(home: str = ".", only_date: date | None = None) -> Night:
 
     place = Home(Path(home).absolute())
     settings = load_settings(place.root)
-    with tags("nightdrop"), hold(place, command="nightdrop run --prefect"), progress_bar() as progress:
+    command = "nightdrop run --prefect"
+    with telling(place, settings, command) as teller, tags("nightdrop"), hold(place, command=command), progress_bar() as progress:
 
         def around(name: str, work: Callable[[], T]) -> T:
             return as_task(name, lambda: without_values(place, work))
 
         night = without_values(place, lambda: run_night(place, settings, only_date=only_date, progress=progress, around=around))
+        teller.came_to(night)
         create_markdown_artifact(key=ARTIFACT, markdown=artifact(night), description="What the night came to")
     return night
 

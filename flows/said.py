@@ -29,12 +29,20 @@ class Call:
 
     home: Home
     json: bool
+    quiet: bool = False
+    """A command that changes something says no words but failures."""
+    verbose: bool = False
+    log_file: Path | None = None
+    changes: bool = False
+    """Whether the command may change something: only then is a log kept."""
 
-    def answer(self, answer: Answer) -> int:
-        """Print an answer and return its exit code."""
+    def answer(self, answer: Answer | None) -> int:
+        """Print an answer, None when standard output has it already, and return its exit code."""
+        if answer is None:
+            return 0
         from flows.terminal import give
 
-        give(answer, as_json=self.json)
+        give(answer, as_json=self.json, quiet=self.quiet and self.changes)
         return answer.code
 
 
@@ -46,7 +54,20 @@ def said(ctx: typer.Context, home: Path | None, json: bool) -> Call:
     call.json = call.json or json
     if ctx.invoked_subcommand is None:  # all options are read
         _refuse_unfit(call.home.root)
+        names = {ctx.info_name, ctx.parent.info_name if ctx.parent else None}
+        call.changes = bool(names & _CHANGING) and "plan" not in names
+        if call.changes:
+            from flows import logs
+            from flows.terminal import hush
+
+            hush(call.quiet)
+            ctx.find_root().with_resource(
+                logs.kept(call.home, str(ctx.info_name), to=call.log_file, verbose=call.verbose and not call.quiet)
+            )
     return call
+
+
+_CHANGING = {"run", "withdraw", "rerun", "release", "resubmit", "rebuild"}
 
 
 def _refuse_unfit(root: Path) -> None:

@@ -6,36 +6,24 @@ A variable stands above the file: `NIGHTDROP_CHUNK_BYTES=8MiB`, `NIGHTDROP_REGIS
 from __future__ import annotations
 
 import os
-import re
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ByteSize, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
+from flows import declared
+from flows.declared import DeclaredExpected, DeclaredHooks, DeclaredSource, Patterns
+from flows.toml_lines import line_of
 from pipelines.home import Settings
 from pipelines.problems import UsageError
+from pipelines.sources import Sources
 
 PREFIX = "NIGHTDROP_"
 HOME_VARIABLE = "NIGHTDROP_HOME"
-
-
-class _Patterns(BaseModel):
-    """The wanted form of a registration number per client type."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    individual: str | None = None
-    company: str | None = None
-
-    @field_validator("individual", "company")
-    @classmethod
-    def _means_the_same_everywhere(cls, pattern: str | None) -> str | None:
-        # Whole columns are matched by Polars (Rust), single values by Python: a pattern must be one in both.
-        if pattern is not None:
-            _compile(pattern)
-        return pattern
+LOG_VARIABLE = "NIGHTDROP_LOG_FILE"
 
 
 class _Said(BaseSettings):
@@ -48,7 +36,10 @@ class _Said(BaseSettings):
     max_expanded: Annotated[ByteSize, Field(ge=1)] | None = None
     chunk_bytes: Annotated[ByteSize, Field(ge=1)] | None = None
     publish_masked: bool | None = None
-    registration_patterns: _Patterns = _Patterns()
+    registration_patterns: Patterns = Patterns()
+    sources: dict[str, DeclaredSource] = {}
+    expected: list[DeclaredExpected] = []
+    hooks: DeclaredHooks = DeclaredHooks()
 
     @field_validator("quiet_seconds", "hold_above", "max_expanded", "chunk_bytes", mode="before")
     @classmethod
@@ -75,7 +66,10 @@ _WANTED = {
     "max_expanded": 'a size of at least 1 byte, such as "64GiB"',
     "chunk_bytes": 'a size of at least 1 byte, such as 33554432 or "32MiB"',
     "publish_masked": "true or false",
-    "registration_patterns": 'a table with `individual` and `company`, each a regular expression such as "CR-.+"',
+    "registration_patterns": declared.WANTED["registration_patterns"],
+    "sources": "a table for each source, such as [sources.acme]",
+    "expected": 'tables such as [[expected]] with source = "acme", weekdays = ["mon"], by = "06:30"',
+    "hooks": "a table with url, command or rejects_above",
 }
 
 
@@ -93,7 +87,12 @@ def load_settings(root: Path) -> Settings:
     except SettingsError as error:
         raise UsageError(f"{PREFIX}*: {error}; wanted {_WANTED['registration_patterns']}. Nothing was changed.") from None
     # What is not said stays as `Settings` has it.
-    return Settings(**said.model_dump(exclude_none=True))
+    return Settings(
+        **said.model_dump(exclude_none=True, exclude={"sources", "expected", "hooks"}),
+        sources=Sources(tuple(source.source(name) for name, source in said.sources.items())),
+        calendar=tuple(one.expected() for one in said.expected),
+        hooks=said.hooks.hooks(),
+    )
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -108,7 +107,7 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _refuse_unknown_variables() -> None:
-    known = {HOME_VARIABLE, *(f"{PREFIX}{name.upper()}" for name in _Said.model_fields)}
+    known = {HOME_VARIABLE, LOG_VARIABLE, *(f"{PREFIX}{name.upper()}" for name in _Said.model_fields)}
     for variable in sorted(os.environ):
         name = variable.upper()
         if name.startswith(PREFIX) and name.split("__")[0] not in known:
@@ -116,34 +115,46 @@ def _refuse_unknown_variables() -> None:
 
 
 def _explain(problem: Any, file: Path) -> str:
-    top = str(problem["loc"][0]) if problem["loc"] else ""
     place = _place(problem["loc"], file)
     if problem["type"] == "extra_forbidden":
-        names = _Patterns.model_fields if len(problem["loc"]) > 1 else _Said.model_fields
-        return f"{place}: no such setting; there are {', '.join(names)}. Nothing was changed."
+        return f"{place}: no such setting; there are {', '.join(_names_beside(problem['loc']))}. Nothing was changed."
     reason = str(problem.get("ctx", {}).get("error", problem["msg"]))
-    wanted = _WANTED.get(top, "another value")
-    return f"{place}: {reason} (got {problem['input']!r}); wanted {wanted}. Nothing was changed."
+    return f"{place}: {reason} (got {problem['input']!r}); wanted {_wanted(problem['loc'])}. Nothing was changed."
+
+
+def _names_beside(loc: tuple[Any, ...]) -> Iterable[str]:
+    """Return the names that a table may have in which an unknown one stands."""
+    if "registration_patterns" in loc[:-1]:
+        return Patterns.model_fields
+    tables: dict[str, type[BaseModel]] = {"sources": DeclaredSource, "expected": DeclaredExpected, "hooks": DeclaredHooks}
+    return (tables.get(str(loc[0]), _Said) if len(loc) > 1 else _Said).model_fields
+
+
+_DEPTHS = {"sources": 3, "expected": 3, "hooks": 2}
+"""How deep the keys of a table stand."""
+
+
+def _wanted(loc: tuple[Any, ...]) -> str:
+    top = str(loc[0]) if loc else ""
+    key = str(loc[_DEPTHS[top] - 1]) if len(loc) >= _DEPTHS.get(top, 9) else None
+    if key:
+        return declared.WANTED[key]
+    return _WANTED.get(top, "another value")
 
 
 def _place(loc: tuple[Any, ...], file: Path) -> str:
-    """Name where a value stands: its variable, which wins, or its key in the file."""
+    """Name where a value stands: its variable, which wins, or its key and line in the file."""
     names = {variable.upper(): variable for variable in os.environ}
     for depth in range(len(loc), 0, -1):
         variable = PREFIX + "__".join(str(part).upper() for part in loc[:depth])
         if variable in names:
             return names[variable]
-    return f"{file}: {'.'.join(str(part) for part in loc)}"
+    line = line_of(file.read_text("utf-8-sig"), loc) if file.is_file() else None
+    where = f"{file}, line {line}" if line else str(file)
+    return f"{where}: {'.'.join(_key(loc))}"
 
 
-def _compile(pattern: str) -> None:
-    try:
-        re.compile(pattern)
-    except re.error as error:
-        raise ValueError(f"not a regular expression: {error}") from None
-    import polars as pl
-
-    try:
-        pl.select(pl.lit("").str.contains(f"^(?:{pattern})$"))
-    except pl.exceptions.ComputeError:
-        raise ValueError("not a regular expression for whole columns (no look-around, no back references)") from None
+def _key(loc: tuple[Any, ...]) -> Iterable[str]:
+    # What pydantic adds of its own (the branch of a union, an element's place) is no part of a key.
+    depth = 4 if "registration_patterns" in loc else _DEPTHS.get(str(loc[0]), 2)
+    return (str(part) for part in loc[:depth])

@@ -11,7 +11,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -42,16 +42,33 @@ class Answer:
     code: int = 0
 
 
-def give(answer: Answer, *, as_json: bool) -> None:
-    """Write an answer to standard output; a reader that went away is no failure."""
-    write_out(json_text(answer.data) if as_json else _rendered(answer.text))
+def give(answer: Answer, *, as_json: bool, quiet: bool = False) -> None:
+    """Write an answer to standard output; a reader that went away is no failure. `quiet` leaves the words out."""
+    if as_json or not quiet:
+        write_out(json_text(answer.data) if as_json else _rendered(answer.text))
 
 
 def write_out(text: str) -> None:
     """Write to standard output at once, without a word when its reader has gone (`| head`)."""
-    try:
+    with _reader_may_go():
         sys.stdout.write(text)
         sys.stdout.flush()
+
+
+def write_bytes(pieces: Iterable[bytes]) -> None:
+    """Write bytes to standard output, piece by piece; likewise."""
+    sys.stdout.flush()
+    into = getattr(sys.stdout, "buffer", None)
+    with _reader_may_go():
+        for piece in pieces:
+            into.write(piece) if into else sys.stdout.write(piece.decode())
+        sys.stdout.flush()
+
+
+@contextlib.contextmanager
+def _reader_may_go() -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         # Python would complain again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -71,7 +88,7 @@ def write_note(text: str) -> None:
 
 def json_text(data: dict[str, Any]) -> str:
     """Return one JSON object and a line end; exact numbers, dates and bytes as text."""
-    text = json.dumps(_jsonable(data), ensure_ascii=False, allow_nan=False) + "\n"
+    text = json.dumps(jsonable(data), ensure_ascii=False, allow_nan=False) + "\n"
     # A lone surrogate (a file name that is no UTF-8) becomes the JSON escape that stands for it.
     return text.encode("utf-8", "backslashreplace").decode()
 
@@ -115,11 +132,20 @@ def size(count: int) -> str:
     return counted(count, "byte") if power == 0 else f"{count / _THOUSAND**power:,.1f} {_UNITS[power]}"
 
 
+_quiet = False
+
+
+def hush(quiet: bool) -> None:
+    """Show no progress from now on, or show it again."""
+    global _quiet  # noqa: PLW0603  # one process is one command
+    _quiet = quiet
+
+
 @contextlib.contextmanager
 def progress_bar() -> Iterator[Progress | None]:
     """Show a run's progress on standard error while the block runs; None when that is no terminal."""
     console = Console(stderr=True)
-    if not console.is_terminal:
+    if _quiet or not console.is_terminal:
         yield None
         return
     columns = (TextColumn("{task.description}"), BarColumn(), _Units(), TimeElapsedColumn())
@@ -151,6 +177,12 @@ class _Bar:
             self._shown.advance(self._task, n)
 
 
+def terminal_width() -> int | None:
+    """Return how many columns standard output has, None when it is no terminal."""
+    console = Console()
+    return console.width if console.is_terminal else None
+
+
 def _rendered(text: Sequence[RenderableType]) -> str:
     real = Console()
     if real.is_terminal:
@@ -180,11 +212,12 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _jsonable(value: Any) -> Any:
+def jsonable(value: Any) -> Any:
+    """Return a value as JSON can hold it: exact numbers, dates and bytes as text."""
     if isinstance(value, dict):
-        return {str(key): _jsonable(inner) for key, inner in value.items()}
+        return {str(key): jsonable(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_jsonable(inner) for inner in value]
+        return [jsonable(inner) for inner in value]
     if isinstance(value, bytes):
         return value.decode("utf-8", "backslashreplace")
     if isinstance(value, datetime | date):

@@ -43,7 +43,7 @@ def withdraw(home: Home, settings: Settings, target: date | str, *, progress: Pr
     left_out: list[tuple[str, str]] = []
 
     def task(shift: Shift) -> None:
-        for edition in _targets(shift.book, target, living.judge(shift.book, settings.hold_above)):
+        for edition in _targets(shift.book, target, living.judge(shift.book, settings.hold_above_for)):
             if edition.withdrawn:
                 left_out.append((edition.path, "it is withdrawn already"))
             else:
@@ -62,7 +62,7 @@ def rerun(home: Home, settings: Settings, target: date | str, *, progress: Progr
     left_out: list[tuple[str, str]] = []
 
     def task(shift: Shift) -> None:
-        standing = living.judge(shift.book, settings.hold_above)
+        standing = living.judge(shift.book, settings.hold_above_for)
         for edition in _targets(shift.book, target, standing):
             out = [e for e in shift.book.editions if e.path == edition.path and standing[e.key].status == "withdrawn"]
             if out and isinstance(target, date):
@@ -91,7 +91,7 @@ def release(
     """Accept a held drop as it is; `business_date` gives one without a date its own."""
 
     def task(shift: Shift) -> None:
-        standing = living.judge(shift.book, settings.hold_above)
+        standing = living.judge(shift.book, settings.hold_above_for)
         held = [e for e in shift.book.editions if e.path == path and standing[e.key].status == "held"]
         if not held:
             raise UsageError(_not_held(shift.book, standing, path))
@@ -124,7 +124,7 @@ def resubmit(home: Home, settings: Settings, file: Path, *, progress: Progress |
     left_out: list[tuple[str, str]] = []
 
     def task(shift: Shift) -> None:
-        matched = match(home, file)
+        matched = match(home, file, settings.sources)
         path, sha256 = matched.issue.path, matched.issue.sha256
         stored = _archived(shift, file)
         applied = _applied_lines(shift, matched.issue)
@@ -154,7 +154,7 @@ def _archived(shift: Shift, file: Path) -> Stored:
 def _corrected(shift: Shift, issue: Issue, file: Path) -> Edition:
     """Return the edition that a bounce was issued for; refuse when what lives now does not have its lines."""
     editions = shift.book.of_path().get(issue.path, [])
-    standing = living.judge(shift.book, shift.settings.hold_above)
+    standing = living.judge(shift.book, shift.settings.hold_above_for)
     found = next((edition for edition in editions if edition.sha256 == issue.sha256), None)
     lives = next((edition for edition in editions if standing[edition.key].status == "applied"), None)
     if found is None or lives is None:

@@ -27,6 +27,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.archive import Archive
+from pipelines.dialects import forms
 from pipelines.discovery import drop_format
 from pipelines.files import sync_folder
 from pipelines.problems import DropHeldError, NightdropError
@@ -40,9 +41,6 @@ _TEMPORARY = ".tmp"
 _EDITED = ".edited"
 _BOM = b"\xef\xbb\xbf"
 _RUNS_IN_A_SPREADSHEET = r"^[=+\-@\t\r]"
-# Cells as Python's csv module sees them: a quote opens at the start of a cell only.
-_CELL = rb'(?:"(?:[^"]|"")*+"(?:[^",\n][^,\n]*+)?|(?:[^",\n][^,\n]*+)?)'
-_CSV_RECORD = re.compile(_CELL + rb"(?:," + _CELL + rb")*+\n")
 # A raw line may be a MiB long: few at a time bound the memory. Reasons are short.
 _LINES_AT_ONCE = 1024
 _REASONS_AT_ONCE = 100_000
@@ -99,14 +97,15 @@ def write_bounce(
     name: str,
     issued: str | None = None,
     reasons: Reasons | None = None,
+    delimiter: str = ",",
 ) -> Bounce:
     """Write a drop's rejected lines and their reasons into `folder`, out of `rejected_lines` and `rejections`.
 
     `issued` is the SHA-256 of the bounce that was issued under this name before, if there was one. `reasons` writes the CSV
-    beside it in other words than ours.
+    beside it in other words than ours. `delimiter` is that of the drop's CSV.
     Raises NightdropError when the archived original, of which the line ends and the header come, cannot be read.
     """
-    header, line_end = opening(original, archive)
+    header, line_end = opening(original, archive, delimiter)
     starts = _Starts(first=header.count(b"\n") + 1)
     sha256 = write_whole(folder / name, chain([header], _lines(con, original, line_end, starts)), issued=issued)
     lines = starts.frame()
@@ -212,7 +211,7 @@ def _reasons(con: duckdb.DuckDBPyConnection, original: Original, lines: pl.DataF
         yield rows.write_csv(include_header=number == 0).encode()
 
 
-def opening(original: Original, archive: Archive) -> tuple[bytes, bytes]:
+def opening(original: Original, archive: Archive, delimiter: str = ",") -> tuple[bytes, bytes]:
     """Return the header (empty for JSONL) with its line end, and the line end of the original's first line.
 
     Raises NightdropError when the archived original cannot be read.
@@ -221,7 +220,7 @@ def opening(original: Original, archive: Archive) -> tuple[bytes, bytes]:
     kind, compression = shape if shape else ("jsonl", None)
     try:
         with archive.open_bytes(original.sha256, compression) as stream:
-            first = _first_record(stream, csv=kind == "csv")
+            first = _first_record(stream, forms(delimiter).record if kind == "csv" else None)
     except DropHeldError as error:
         raise NightdropError(
             f"{original.path}: its archived bytes {original.sha256} are damaged ({error.detail}). The warehouse is right, its "
@@ -231,12 +230,12 @@ def opening(original: Original, archive: Archive) -> tuple[bytes, bytes]:
     return (first if kind == "csv" else b""), line_end
 
 
-def _first_record(stream: BinaryIO, *, csv: bool) -> bytes:
+def _first_record(stream: BinaryIO, csv: re.Pattern[bytes] | None) -> bytes:
     """Return the first record with its line end, without BOM and the blank lines before it."""
     record = stream.readline().removeprefix(_BOM)
     while record.endswith(b"\n") and not record.strip():
         record = stream.readline()
-    while csv and not _CSV_RECORD.fullmatch(record):
+    while csv and not csv.fullmatch(record):
         more = stream.readline()
         if not more:
             return record

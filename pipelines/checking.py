@@ -16,7 +16,7 @@ from validation.event_rules import flagged
 from validation.fields import STEP, Entity, Field
 from validation.findings import describe, fill, find
 from validation.rulebook import RuleBook
-from validation.rules import TYPED, Rule
+from validation.rules import SOURCE, TYPED, Rule
 from validation.values import typed, without_exponents
 
 KEYS = {"drop": pl.UInt32(), "line": pl.Int64()}
@@ -38,7 +38,8 @@ REASONS = {**KEYS, "code": pl.String(), "field": pl.String(), "value": pl.String
 
 _LINE_MESSAGES = {
     "line_too_long": "the record is over 1 MiB; wanted one event a record, each under 1 MiB",
-    "invalid_encoding": "the record is not UTF-8; wanted the file saved as UTF-8",
+    "invalid_encoding": "the record is not UTF-8, or not in the encoding that nightdrop.toml says of its source; wanted the file "
+    "saved so",
     "malformed_json": "the line is not JSON; wanted one JSON object a line, without NaN, Infinity or half a surrogate pair, "
     "at most 64 levels deep",
     "not_an_object": "the line is JSON but no object; wanted an object with category and data",
@@ -66,7 +67,7 @@ class Checked:
 
 
 def check(sheets: Mapping[str, pl.DataFrame], unread: pl.DataFrame, rules: RuleBook) -> Checked:
-    """Check sheets (category -> sheet with a `drop` column) and take in the lines that could not be read."""
+    """Check sheets (category -> sheet with `drop`, and `drop.source` when rules ask for it); take in the unread lines."""
     events: dict[str, pl.DataFrame] = {}
     index = [_index_of_unread(unread)]
     reasons = [_reasons_of_unread(unread)]
@@ -185,7 +186,8 @@ def _created(entity: Entity, frame: pl.DataFrame, broken: pl.DataFrame) -> pl.Da
         .group_by("row")
         .agg(faulty=pl.col("bit").bitwise_or())
     )
-    creates = frame.with_row_index("row").filter(pl.col(STEP.name) == "create").select("row", *_values(entity))
+    sent_by = [SOURCE] if SOURCE in frame.columns else []
+    creates = frame.with_row_index("row").filter(pl.col(STEP.name) == "create").select("row", *sent_by, *_values(entity))
     return creates.join(faulty, on="row", how="left", maintain_order="left").with_columns(pl.col("faulty").fill_null(0))
 
 

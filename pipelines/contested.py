@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from pipelines.timeline import Bools, Ints, Timeline
-from validation.rules import BEFORE, EVENT, PARENT, Rule
+from validation.rules import BEFORE, EVENT, PARENT, SOURCE, Rule
 
 _AFTER = ""
 
@@ -25,7 +25,7 @@ def decide_one_by_one(
 
     `at` holds whole records from their creation (or state before) on, in order; `updates` tells which of these rows
     are updates to decide: the others count as applied when they set the state, and are ignored when they do not.
-    `parents` has, per field the rules read of the parent, its value at each of the rows.
+    `parents` has, per field the rules read of the parent (and for `drop.source`), its value at each of the rows.
     """
     fields = sorted({name for rule in rules for name in _own_fields(rule)})
     place = {field: number for number, field in enumerate(fields)}
@@ -68,10 +68,12 @@ def decide_one_by_one(
 
 
 def _own_fields(rule: Rule) -> set[str]:
-    return {_split(name)[1] for name in rule.reads if _split(name)[0] != PARENT}
+    return {_split(name)[1] for name in rule.reads if _split(name)[0] not in (PARENT, SOURCE)}
 
 
 def _split(name: str) -> tuple[str, str]:
+    if name == SOURCE:
+        return SOURCE, name
     for prefix in (BEFORE, EVENT, PARENT):
         if name.startswith(prefix):
             return prefix, name.removeprefix(prefix)
@@ -84,11 +86,11 @@ class _Test:
     def __init__(self, rule: Rule, place: dict[str, int], parents: list[str]) -> None:
         if rule.test is None:
             raise TypeError(f"{rule.code} of {rule.field} is no record rule")
-        begins = {_AFTER: 0, BEFORE: len(place), EVENT: 2 * len(place), PARENT: 3 * len(place)}
+        begins = {_AFTER: 0, BEFORE: len(place), EVENT: 2 * len(place), PARENT: 3 * len(place), SOURCE: 3 * len(place)}
         places = {}
         for name in rule.reads:
             prefix, field = _split(name)
-            places[name] = begins[prefix] + (parents.index(field) if prefix == PARENT else place[field])
+            places[name] = begins[prefix] + (parents.index(field) if prefix in (PARENT, SOURCE) else place[field])
         self.function = rule.test
         self.arguments = itemgetter(*places.values())
         self.needed = [number for name, number in places.items() if name not in rule.nullable]

@@ -14,14 +14,13 @@ import duckdb
 import polars as pl
 
 from pipelines.archive import Archive
-from pipelines.book import Book, Correction, Edition
+from pipelines.book import Book, Edition
 from pipelines.database import handed_over
 from pipelines.discovery import drop_format
 from pipelines.eventlog import FIXES
-from pipelines.journals import correction_suffix
 
-_PLACE = "resubmitted/"
-"""Path of resubmitted files in the log: no drop has it, an inbox path with it is `resubmitted/` of the inbox and has a date."""
+_PLACE = ".resubmitted/"
+"""In front of the path of what it corrects: a resubmitted file in the log. No drop's path begins with a dot."""
 _PIECE = 1024 * 1024
 _TABLE = {
     "business_date": pl.Date(),
@@ -33,15 +32,20 @@ _TABLE = {
 }
 
 
-def log_path(correction: Correction) -> str:
-    """Return the name under which the log has a resubmitted file: it says the format."""
-    shape = drop_format(correction.path)
-    return f"{_PLACE}{correction.file}.{correction_suffix(correction.path) or (shape[0] if shape else '')}"
+def log_path(path: str, sha256: str) -> str:
+    """Return the name under which the log has a resubmitted file: it says the format, and whose drop it corrects."""
+    shape = drop_format(path)
+    return f"{_PLACE}{path}/{sha256}.{shape[0] if shape else ''}"
+
+
+def corrected_path(path: str) -> str:
+    """Return the path of the drop that a resubmitted file corrects, from its name in the log; any other path as it is."""
+    return path.removeprefix(_PLACE).rpartition("/")[0] if path.startswith(_PLACE) else path
 
 
 def files(book: Book) -> list[Edition]:
     """Return the resubmitted files of all corrections, as editions to be read as they are."""
-    named = {log_path(c): c.file for c in book.corrections}
+    named = {log_path(c.path, c.file): c.file for c in book.corrections}
     epoch = datetime.fromtimestamp(0, UTC)
     return [Edition(path, sha256, 0, None, epoch, "", released=True) for path, sha256 in named.items()]
 
@@ -50,7 +54,7 @@ def fixes(book: Book, lives: Sequence[Edition], logged: pl.DataFrame) -> pl.Data
     """Return which lines of resubmitted files stand in for which lines of living drops (columns `FIXES`)."""
     paths = {correction.path for correction in book.corrections}
     rows = [
-        (log_path(c), c.file, c.its_line, rank, line, edition.business_date)
+        (log_path(c.path, c.file), c.file, c.its_line, rank, line, edition.business_date)
         for rank, edition in enumerate(lives)
         if edition.path in paths
         for line, c in book.standing_corrections(edition).items()

@@ -11,6 +11,7 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import cache, cached_property
 
+from pipelines.dialects import PLAIN, Dialect, forms
 from pipelines.jsonl import KIND_FIELD, OTHER_CATEGORIES, entity_of
 from pipelines.jsontext import Members, json_text, parse
 from pipelines.problems import DropHeldError
@@ -24,13 +25,6 @@ _NUMBER = re.compile(NUMBER_CELL)
 DEFAULT_CATEGORY = "client"
 _CATEGORY = "category"
 
-# A cell that starts with a quote ends at the next single one; what follows up to the comma belongs to it all the same.
-_TO_CLOSING = rb'[^"]*+(?:""[^"]*+)*+"'
-_REST = rb"(?P<rest>[^,\n]*+)"
-_CELL = re.compile(rb'(?:"' + _TO_CLOSING + rb'|(?!"))' + _REST)
-_CLOSING = re.compile(_TO_CLOSING + _REST)
-_CELL_TEXT = re.compile(r'"([^"]*+(?:""[^"]*+)*+)"([^,]*+)|(?!")([^,]*+)')
-
 
 @dataclass(slots=True)
 class Scan:
@@ -39,6 +33,7 @@ class Scan:
     open_quote: bool = False
     cells: int = 1
     lone_cr: bool = False
+    delimiter: str = ","
 
 
 def scan_line(line: bytes, scan: Scan) -> None:
@@ -47,29 +42,31 @@ def scan_line(line: bytes, scan: Scan) -> None:
     Python's reader refuses a CR that ends no line outside quotes: here it is part of its cell, and makes the record ragged.
     """
     if not scan.open_quote and b'"' not in line and b"\r" not in line:
-        scan.cells += line.count(b",")
+        scan.cells += line.count(scan.delimiter.encode())
         return
-    cell = _CLOSING.match(line) if scan.open_quote else _CELL.match(line)
+    delimiter, form = scan.delimiter.encode(), forms(scan.delimiter)
+    cell = form.closing.match(line) if scan.open_quote else form.cell.match(line)
     while cell is not None:
         position = cell.end()
-        comma = line.startswith(b",", position)
-        rest = cell["rest"] if comma or position == len(line) else cell["rest"].removesuffix(b"\r")
+        goes_on = line.startswith(delimiter, position)
+        rest = cell["rest"] if goes_on or position == len(line) else cell["rest"].removesuffix(b"\r")
         scan.lone_cr |= b"\r" in rest
-        if not comma:
+        if not goes_on:
             break
         scan.cells += 1
-        cell = _CELL.match(line, position + 1)
+        cell = form.cell.match(line, position + 1)
     scan.open_quote = cell is None
 
 
-def cells_of(record: str) -> list[str]:
+def cells_of(record: str, delimiter: str = ",") -> list[str]:
     """Return the cells of a whole record, given without its line end."""
     if '"' not in record:
-        return record.split(",")
+        return record.split(delimiter)
     cells = []
     position = 0
+    form = forms(delimiter).text
     while True:
-        cell = _CELL_TEXT.match(record, position)
+        cell = form.match(record, position)
         if cell is None:
             raise ValueError("a quote stays open")
         quoted, after, plain = cell.groups()
@@ -84,12 +81,24 @@ class Header:
     """The columns of a CSV drop."""
 
     columns: tuple[str, ...]
+    """By our names."""
+    dialect: Dialect = PLAIN
+
+    @cached_property
+    def cells(self) -> tuple[str, ...]:
+        """Return the names of a row's cells: the columns, and after them what the dialect says of every row."""
+        return (*self.columns, *(name for name, _ in self.dialect.constants))
+
+    @cached_property
+    def constants(self) -> list[str]:
+        """Return the cells that follow those of a row."""
+        return [cell for _, cell in self.dialect.constants]
 
     @cached_property
     def spelled(self) -> dict[str, dict[str, tuple[int, FieldType]]]:
         """Return per category its spellings among the columns: where they stand, and their fields' types."""
         return {
-            category: {name: (at, entity.field(name).type) for at, name in enumerate(self.columns) if name in entity.spellings}
+            category: {name: (at, entity.field(name).type) for at, name in enumerate(self.cells) if name in entity.spellings}
             for category, entity in ENTITIES.items()
         }
 
@@ -104,10 +113,10 @@ class Header:
     @cached_property
     def places(self) -> dict[str, int]:
         """Return where each column stands."""
-        return {name: at for at, name in enumerate(self.columns)}
+        return {name: at for at, name in enumerate(self.cells)}
 
 
-def read_header(record: bytes, scan: Scan, line: int, *, length: int) -> Header:
+def read_header(record: bytes, scan: Scan, line: int, *, length: int, dialect: Dialect = PLAIN) -> Header:
     """Return the columns that the header record, `length` bytes long without its line end, names.
 
     Raises DropHeldError `csv_header` when they cannot be relied on.
@@ -117,26 +126,32 @@ def read_header(record: bytes, scan: Scan, line: int, *, length: int) -> Header:
     if scan.lone_cr:
         raise DropHeldError("csv_header", f"line {line}: a CR that ends no line; wanted LF or CRLF line ends")
     try:
-        columns = cells_of(record.decode())
+        named = cells_of(record.decode(dialect.encoding), dialect.delimiter)
     except UnicodeDecodeError:
-        raise DropHeldError("csv_header", f"line {line}: the header is not UTF-8") from None
-    [(name, times)] = Counter(columns).most_common(1)
+        raise DropHeldError("csv_header", f"line {line}: the header is not {dialect.encoding.upper()}") from None
+    header = Header(tuple(dialect.renamed.get(name, name) for name in named), dialect)
+    [(name, times)] = Counter(header.cells).most_common(1)
     if times > 1:
-        told = repr(name) if name in _ours() else f"number {columns.index(name) + 1}"
-        raise DropHeldError("csv_header", f"line {line}: column {told} is there {times} times")
-    if STEP.name not in columns or not set(id_columns()).intersection(columns):
+        told = repr(name) if name in _ours() else f"number {header.cells.index(name) + 1}"
+        also = " (with what nightdrop.toml says of its source)" if name in dialect.renamed.values() or header.constants else ""
+        raise DropHeldError("csv_header", f"line {line}: column {told} is there {times} times{also}")
+    if STEP.name not in header.cells or not set(id_columns()).intersection(header.cells):
         wanted = f"'{STEP.name}' and one of {', '.join(id_columns())}"
-        has = ", ".join(name for name in columns if name in _ours()) or "none of the known ones"
-        raise DropHeldError(
-            "csv_header", f"line {line}: the header must have {wanted}; of its {len(columns)} columns it has {has}"
-        )
-    return Header(tuple(columns))
+        has = ", ".join(name for name in header.columns if name in _ours()) or "none of the known ones"
+        raise DropHeldError("csv_header", f"line {line}: the header must have {wanted}; of its {len(named)} columns it has {has}")
+    return header
 
 
 @cache
 def _ours() -> frozenset[str]:
     """Return the names that may be told: of a file without header the first record stands there, a person's name in it."""
     return frozenset({_CATEGORY, KIND_FIELD, *(name for entity in ENTITIES.values() for name in entity.spellings)})
+
+
+def columns_named(record: bytes, dialect: Dialect = PLAIN) -> list[str]:
+    """Return the columns that a header record which was taken names, by our names."""
+    cells = cells_of(record.decode(dialect.encoding, "backslashreplace"), dialect.delimiter)
+    return [dialect.renamed.get(name, name) for name in cells]
 
 
 def id_columns() -> tuple[str, ...]:
@@ -148,12 +163,12 @@ def id_columns() -> tuple[str, ...]:
 def read_record(record: bytes, scan: Scan, header: Header) -> Event | Unread:
     """Return what a record of at most MAX_RECORD bytes, given without its line end, says; the first line reason that applies."""
     try:
-        text = record.decode()
+        text = record.decode(header.dialect.encoding)
     except UnicodeDecodeError:
         return Unread("invalid_encoding")
     if scan.lone_cr or scan.cells != len(header.columns):
         return Unread("ragged_row")
-    cells = cells_of(text)
+    cells = cells_of(text, header.dialect.delimiter) + header.constants
     category = _cell(cells, header.places.get(_CATEGORY)) or DEFAULT_CATEGORY
     entity = entity_of(category, [_cell(cells, header.places.get(KIND_FIELD))])
     if entity is None:

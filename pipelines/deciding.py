@@ -6,6 +6,7 @@ Touched are the records of the events that came or went, then, stage by stage, t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
@@ -19,6 +20,7 @@ from pipelines.settling import Settled, nothing_settled, settle
 from validation.entities import ENTITIES
 from validation.fields import Entity
 from validation.rulebook import RuleBook
+from validation.rules import SOURCE
 
 IDS = {"id": pl.String()}
 
@@ -73,18 +75,36 @@ class Decision:
     warnings: pl.DataFrame
 
 
-def decide(con: duckdb.DuckDBPyConnection, log: EventLog, living: Living, since: date, rules: RuleBook) -> Decision:
-    """Decide anew what the change touches from `since` on."""
-    return _Deciding(con, log, living, since, rules).decide()
+def decide(
+    con: duckdb.DuckDBPyConnection,
+    log: EventLog,
+    living: Living,
+    since: date,
+    rules: RuleBook,
+    *,
+    source_of: Callable[[str], str],
+) -> Decision:
+    """Decide anew what the change touches from `since` on; `source_of` names the sender of a drop by its path."""
+    return _Deciding(con, log, living, since, rules, source_of=source_of).decide()
 
 
 class _Deciding:
     """One change on its way through the stages."""
 
-    def __init__(self, con: duckdb.DuckDBPyConnection, log: EventLog, living: Living, since: date, rules: RuleBook) -> None:
+    def __init__(
+        self,
+        con: duckdb.DuckDBPyConnection,
+        log: EventLog,
+        living: Living,
+        since: date,
+        rules: RuleBook,
+        *,
+        source_of: Callable[[str], str],
+    ) -> None:
         recent = living.drops.filter(pl.col("business_date") >= since)
         self.con, self.since, self.rules = con, since, rules
         self.ranks = recent.select("business_date", "path", "rank")
+        self.source_of = source_of
         self.added = log.read(recent.filter("added").select(*CHOSEN), living.fixes)
         self.old = log.read(recent.filter(~pl.col("added")).select(*CHOSEN), living.fixes)
         self.added_index = self.added.index().collect()
@@ -154,7 +174,16 @@ class _Deciding:
         if self.has_old:
             events = pl.concat([events, self.old.having(entity.category, entity.id, touched["id"])])
             self.named.append(self.old.having(index_of(entity.category), "entity_id", touched["id"]))
-        return events.select("pos", "step", "sent", *entity.names, date="business_date")
+        named = events.select("pos", "rank", "step", "sent", *entity.names, date="business_date")
+        return self._with_sources(entity, named).drop("rank")
+
+    def _with_sources(self, entity: Entity, events: pl.DataFrame) -> pl.DataFrame:
+        """Add who sent each event, where a rule asks for it."""
+        if not any(SOURCE in rule.reads for rule in self.rules.record_rules[entity.category]):
+            return events
+        names = [self.source_of(path) for path in self.ranks["path"]]
+        sent_by = self.ranks.select("rank", pl.Series(SOURCE, names, dtype=pl.String))
+        return events.join(sent_by, on="rank", how="left", maintain_order="left")
 
     def _touched(self, entity: Entity) -> pl.DataFrame:
         """Return the ids of the records to decide again."""

@@ -21,8 +21,6 @@ _BEFORE, _AFTER = 160, 320
 _NOWHERE = (0, 0)
 _MARKED_AT_MOST = 240
 _SCALAR_OR_OPENING = r'("(?:[^"\\]|\\.)*+"?|[\[{]|[^\s,}\]]+)'
-# As Python's csv module cuts cells: a quote opens at the start of a cell only, what follows the closing one belongs to it.
-_CELL = re.compile(r'(?:"(?:[^"]|"")*+"?)?[^,]*+')
 _JSON = json.JSONDecoder()
 
 
@@ -85,15 +83,15 @@ def place_in_json(text: str, code: str, field: str | None, value: str | None) ->
     return first or _NOWHERE
 
 
-def place_in_csv(text: str, code: str, field: str | None, columns: Mapping[str, int]) -> tuple[int, int]:
+def place_in_csv(text: str, code: str, field: str | None, columns: Mapping[str, int], *, delimiter: str = ",") -> tuple[int, int]:
     """Return from where to where the offending cell stands in a CSV record, by its column's place in the header."""
     field = "category" if code == "unknown_category" else field
     at = next((columns[name] for name in _spellings(field or "") if name in columns), None)
     if at is None:
         return _NOWHERE
-    start = 0
+    start, form = 0, _cell(delimiter)
     for number in range(at + 1):
-        cell = _CELL.match(text, start)
+        cell = form.match(text, start)
         end = cell.end() if cell else start
         if number == at:
             return start, end
@@ -103,12 +101,12 @@ def place_in_csv(text: str, code: str, field: str | None, columns: Mapping[str, 
     return _NOWHERE
 
 
-def place_of_bad_bytes(raw: bytes) -> tuple[int, int]:
-    """Return where, in the decoded text, the first bytes stand that are no UTF-8."""
+def place_of_bad_bytes(raw: bytes, encoding: str = "utf-8") -> tuple[int, int]:
+    """Return where, in the decoded text, the first bytes stand that are not of the encoding."""
     try:
-        raw.decode()
+        raw.decode(encoding)
     except UnicodeDecodeError as error:
-        start = len(raw[: error.start].decode())
+        start = len(raw[: error.start].decode(encoding))
         return start, start + 4 * (error.end - error.start)
     return _NOWHERE
 
@@ -116,6 +114,12 @@ def place_of_bad_bytes(raw: bytes) -> tuple[int, int]:
 def columns_of(cells: Sequence[str]) -> dict[str, int]:
     """Return the place of each column of a CSV header."""
     return {name: number for number, name in enumerate(cells)}
+
+
+@cache
+def _cell(delimiter: str) -> re.Pattern[str]:
+    # As Python's csv module cuts cells: a quote opens at the start of a cell only, what follows the closing one belongs to it.
+    return re.compile(rf'(?:"(?:[^"]|"")*+"?)?[^{re.escape(delimiter)}]*+')
 
 
 @cache

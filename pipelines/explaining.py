@@ -19,6 +19,7 @@ from pipelines.discovery import path_key
 from pipelines.home import Home
 from pipelines.problems import NightdropError, UsageError
 from pipelines.senders import Senders, Sending
+from pipelines.sources import ANYBODY, Sources
 from pipelines.stories import (
     Chapter,
     Correction,
@@ -39,7 +40,9 @@ from validation.fields import Entity
 _SIMILAR_SHOWN = 5
 
 
-def explain(home: Home, entity_id: str, *, category: str | None = None, as_of: date | None = None) -> Story:
+def explain(
+    home: Home, entity_id: str, *, category: str | None = None, as_of: date | None = None, sources: Sources = ANYBODY
+) -> Story:
     """Tell all that the published warehouse knows of an id, a chapter a category; `as_of`: by the end of that business date.
 
     Raises NightdropError when no living drop ever named the id, UsageError when there is no such category.
@@ -47,13 +50,14 @@ def explain(home: Home, entity_id: str, *, category: str | None = None, as_of: d
     if category not in (None, *ENTITIES):
         raise UsageError(f"--category must be one of {', '.join(ENTITIES)} (got {category!r}).")
     with connect(home.warehouse, read_only=True) as con:
-        return _Teller(home, con, entity_id, as_of).story(category)
+        return _Teller(home, con, entity_id, as_of, sources).story(category)
 
 
 class _Teller:
     """One id, and everything the warehouse has on it."""
 
-    def __init__(self, home: Home, con: duckdb.DuckDBPyConnection, entity_id: str, as_of: date | None) -> None:
+    def __init__(self, home: Home, con: duckdb.DuckDBPyConnection, entity_id: str, as_of: date | None, sources: Sources) -> None:
+        self.sources = sources
         self.home, self.con, self.id, self.as_of = home, con, entity_id, as_of
         found = self._rows(
             "SELECT business_date, path, line, category, step, client_id, verdict, decided_at FROM events WHERE entity_id = $id"
@@ -91,7 +95,7 @@ class _Teller:
     def _chapter(self, entity: Entity) -> Chapter:
         every = [event for event in self.events if event["category"] == entity.category]
         events = [event for event in every if self._by_then(event)]
-        sendings = Senders(self.home, self.con, entity, self.id).sendings(events, self.corrections)
+        sendings = Senders(self.home, self.con, entity, self.id, self.sources).sendings(events, self.corrections)
         record = next(self._records(entity, entity.id, self.id).iter_rows(named=True), None)
         causes = self._reasons_of_causes(events)
         told = tuple(self._told(entity, event, sendings.get(position_of(event)), causes) for event in events)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pipelines.calendar import Expected
+from pipelines.sources import Sources
+
 
 @dataclass(frozen=True, slots=True)
 class Home:
@@ -64,6 +67,18 @@ class Home:
 
 
 @dataclass(frozen=True, slots=True)
+class Hooks:
+    """Who is told when a run failed, drops are held or missing, or many events are rejected."""
+
+    url: str | None = None
+    """Gets a POST with JSON."""
+    command: tuple[str, ...] = ()
+    """Gets the same on its standard input."""
+    rejects_above: float | None = None
+    """A larger share of rejected events among those of a run is told."""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """What `nightdrop.toml` and `NIGHTDROP_*` may set."""
 
@@ -81,3 +96,14 @@ class Settings:
     """Wanted form of a registration number per client type (`individual`, `company`): a regular expression for the whole value.
 
     Touches rules."""
+    sources: Sources = field(default_factory=Sources)
+    """What is said of single senders. Touches rules."""
+
+    calendar: tuple[Expected, ...] = ()
+    """Which drops are expected when."""
+    hooks: Hooks = field(default_factory=Hooks)
+
+    def hold_above_for(self, path: str) -> float:
+        """Return the share of refused records above which a drop of that path is held."""
+        source = self.sources.of(path)
+        return self.hold_above if source is None or source.hold_above is None else source.hold_above

@@ -14,7 +14,6 @@ API = "api"
 """The one channel there is."""
 _NAME = f"{API}.jsonl"
 _JOURNAL = re.compile(rf"([0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}})/{re.escape(_NAME)}", re.ASCII)
-_RESUBMITTED = re.compile(rf"resubmitted/[0-9a-f]{{64}}\.{re.escape(_NAME)}", re.ASCII)
 
 
 def journal_path(day: date) -> str:
@@ -34,13 +33,3 @@ def journal_day(path: str) -> date | None:
 def is_journal(path: str) -> bool:
     """Tell whether a path of the inbox is that of a journal."""
     return journal_day(path) is not None
-
-
-def speaks_for_the_api(path: str) -> bool:
-    """Tell whether the channel is honoured in a file of that path: in a journal, and in corrections of one."""
-    return is_journal(path) or _RESUBMITTED.fullmatch(path) is not None
-
-
-def correction_suffix(path: str) -> str | None:
-    """Return what the name of a file that corrects a journal ends in; None for corrections of other drops."""
-    return _NAME if is_journal(path) else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date
 
@@ -19,6 +19,10 @@ _ENOUGH = 20
 """From how many records on a drop is judged by its share of refused ones, and by the same bytes at another date."""
 
 
+Share = Callable[[str], float]
+"""The share of refused records above which a drop of a path is held."""
+
+
 @dataclass(frozen=True, slots=True)
 class Standing:
     """What became of an edition: status, reason and detail as in `drops`."""
@@ -28,17 +32,17 @@ class Standing:
     detail: str | None = None
 
 
-def own_hold(edition: Edition, hold_above: float) -> tuple[str, str] | None:
+def own_hold(edition: Edition, hold_above: Share) -> tuple[str, str] | None:
     """Return why an edition is held whatever else came; None when it is not, or when a person released it."""
     found = _found(edition, hold_above)
     return None if found and edition.released and found[0] in RELEASABLE else found
 
 
-def _found(edition: Edition, hold_above: float) -> tuple[str, str] | None:
+def _found(edition: Edition, hold_above: Share) -> tuple[str, str] | None:
     named = held_by_name(edition.path)
     if named and not (named[0] == "no_business_date" and edition.business_date):
         return named
-    return edition.hold or _manifest_hold(edition) or _rejects_hold(edition, hold_above)
+    return edition.hold or _manifest_hold(edition) or _rejects_hold(edition, hold_above(edition.path))
 
 
 def _manifest_hold(edition: Edition) -> tuple[str, str] | None:
@@ -66,7 +70,7 @@ def _rejects_hold(edition: Edition, hold_above: float) -> tuple[str, str] | None
     )
 
 
-def judge(book: Book, hold_above: float) -> dict[tuple[str, str], Standing]:
+def judge(book: Book, hold_above: Share) -> dict[tuple[str, str], Standing]:
     """Return the standing of every edition, decided anew from nothing but the book."""
     by_path = book.of_path()
     held: dict[tuple[str, str], tuple[str, str]] = {}

@@ -11,12 +11,13 @@ from datetime import date
 from functools import partial
 
 from pipelines import database, diary, scratch
+from pipelines.calendar import Missing, missing
 from pipelines.discovery import discover
 from pipelines.files import private_folder, secret
 from pipelines.home import Home, Settings
 from pipelines.loading import Moment
 from pipelines.publishing import publish, publish_masked, withdraw
-from pipelines.reporting import write_reports
+from pipelines.reporting import days_unreported, write_reports
 from pipelines.shift import Outcome, Shift, Steps, working_warehouse
 from pipelines.summary import Night, Progress, StepRunner
 
@@ -56,22 +57,23 @@ def work_a_shift(home: Home, settings: Settings, steps: Steps, task: Callable[[S
     else:
         withdraw(home.masked)  # or it would grow old
     steps.run("publish", lambda: publish(home.working, home.warehouse))
-    dates = _report(home, steps)
-    return _night(moment, outcome, steps, dates)
+    late, dates = _report(home, settings, steps, moment)
+    return _night(moment, outcome, steps, dates, late)
 
 
-def _report(home: Home, steps: Steps) -> list[date]:
-    """Write the reports that are due, also those that a killed run still owed."""
+def _report(home: Home, settings: Settings, steps: Steps, moment: Moment) -> tuple[tuple[Missing, ...], list[date]]:
+    """Write the reports that are due, also those that a killed run still owed and those of dates of which nothing came."""
     with database.connect(home.working, read_only=True) as con:
-        dates = diary.dates_to_report(home, con)
+        late = missing(con, settings.calendar, settings.sources.name_of, moment.finished)
+        dates = sorted({*diary.dates_to_report(home, con), *days_unreported(home, {found.business_date for found in late})})
         name = "report" if not dates else f"report {dates[0]}" if len(dates) == 1 else f"report {dates[0]} to {dates[-1]}"
-        work = partial(write_reports, con, home, dates, advance=steps.advance)
+        work = partial(write_reports, con, home, dates, settings, advance=steps.advance)
         steps.run(name, work, total=len(dates) or None, kind="report")
     diary.reported(home)
-    return dates
+    return late, dates
 
 
-def _night(moment: Moment, outcome: Outcome, steps: Steps, dates: list[date]) -> Night:
+def _night(moment: Moment, outcome: Outcome, steps: Steps, dates: list[date], late: tuple[Missing, ...]) -> Night:
     finished = moment.finished
     return Night(
         run_id=moment.run_id,
@@ -80,6 +82,7 @@ def _night(moment: Moment, outcome: Outcome, steps: Steps, dates: list[date]) ->
         drops=outcome.drops,
         reasons=outcome.reasons,
         causes=outcome.causes,
+        missing=late,
         events=outcome.events,
         applied=outcome.applied,
         rejected=outcome.events - outcome.applied,

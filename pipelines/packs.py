@@ -23,7 +23,7 @@ from pipelines.archive import Archive
 from pipelines.blocks import content_length
 from pipelines.bounce import Original, bounce_name, defused, opening, write_bounce, write_whole
 from pipelines.charts import stacked
-from pipelines.csvs import cells_of
+from pipelines.csvs import columns_named
 from pipelines.database import query
 from pipelines.discovery import path_key
 from pipelines.excerpts import columns_of, visible
@@ -34,7 +34,7 @@ from pipelines.pages import rendered
 from pipelines.problems import UsageError
 from pipelines.resubmitting import Issue, remember
 from pipelines.rows import Words, rejection_rows, static_rows
-from pipelines.sources import source_of
+from pipelines.sources import ANYBODY, Sources
 
 NIGHTS = 14
 """Business dates in the trend."""
@@ -72,14 +72,16 @@ class Pack:
     told: Headline
 
 
-def write_pack(con: duckdb.DuckDBPyConnection, home: Home, day: date, source: str, out: Path, *, zipped: bool) -> Pack:
+def write_pack(
+    con: duckdb.DuckDBPyConnection, home: Home, day: date, source: str, out: Path, *, zipped: bool, sources: Sources = ANYBODY
+) -> Pack:
     """Put what a source must know of a business date into `out`, as a folder or a zip named after both.
 
     `con` has the working warehouse open. Raises UsageError when nothing of that source came under that date, or the folder is
     there already; NightdropError when an archived original cannot be read.
     """
     (morning,) = mornings(con, [day])
-    mine = _of_source(morning, source)
+    mine = _of_source(morning, source, sources)
     told = _headline(mine)
     if told.state == "fine":
         return Pack(None, (), told)
@@ -90,9 +92,12 @@ def write_pack(con: duckdb.DuckDBPyConnection, home: Home, day: date, source: st
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(mode=0o750, parents=True)
     try:
-        columns = _write_bounces(con, home, draft, mine)
-        nights = _nights(con, day, source)
-        write_whole(draft / LETTER, [_letter(mine, source, told, nights, columns)])
+        columns = _write_bounces(con, home, draft, mine, sources)
+        nights = _nights(con, day, source, sources)
+        rows = None
+        if not mine.rejections.is_empty():
+            rows = rejection_rows(day.isoformat(), mine.rejections.head(_LINES_SHOWN), columns, {}, sources)
+        write_whole(draft / LETTER, [_letter(mine, source, told, nights, rows)])
         files = tuple(sorted(file.name for file in draft.iterdir()))
         if zipped:
             write_whole(place, [_zip(draft, name)])
@@ -103,18 +108,18 @@ def write_pack(con: duckdb.DuckDBPyConnection, home: Home, day: date, source: st
     return Pack(place, files, told)
 
 
-def _of_source(morning: Morning, source: str) -> Morning:
+def _of_source(morning: Morning, source: str, sources: Sources) -> Morning:
     """Return a morning with nothing in it but what is of one source."""
-    known = sorted({source_of(drop["path"]) for drop in morning.drops})
+    known = sorted({sources.name_of(drop["path"]) for drop in morning.drops})
     if source not in known:
         whose = f"there are drops of {', '.join(known)}" if known else "nothing came under that date"
         raise UsageError(f"{source}: no drop of {morning.day} is of this source; {whose}. Nothing was written.")
     return Morning(
         morning.day,
-        [drop for drop in morning.drops if source_of(drop["path"]) == source and drop["status"] in ("applied", "held")],
-        paths=[row for row in morning.paths if source_of(row["path"]) == source],
+        [drop for drop in morning.drops if sources.name_of(drop["path"]) == source and drop["status"] in ("applied", "held")],
+        paths=[row for row in morning.paths if sources.name_of(row["path"]) == source],
         rejections=morning.rejections.filter(
-            pl.col("path").is_in([drop["path"] for drop in morning.drops if source_of(drop["path"]) == source])
+            pl.col("path").is_in([drop["path"] for drop in morning.drops if sources.name_of(drop["path"]) == source])
         ),
     )
 
@@ -140,7 +145,9 @@ def _assert_free(place: Path, *, zipped: bool) -> None:
         raise UsageError(f"{place.parent}: there is no such folder. Nothing was written. Make it, or choose another with --out.")
 
 
-def _write_bounces(con: duckdb.DuckDBPyConnection, home: Home, folder: Path, mine: Morning) -> dict[str, dict[str, int]]:
+def _write_bounces(
+    con: duckdb.DuckDBPyConnection, home: Home, folder: Path, mine: Morning, sources: Sources
+) -> dict[str, dict[str, int]]:
     """Write the refused lines and their reasons; return the columns of the CSV drops."""
     archive = Archive(home.archive)
     columns: dict[str, dict[str, int]] = {}
@@ -152,12 +159,14 @@ def _write_bounces(con: duckdb.DuckDBPyConnection, home: Home, folder: Path, min
         original = Original(mine.day, drop["path"], drop["sha256"])
         name = bounce_name(original.path, original.sha256, taken=names)
         names.add(name)
-        header = opening(original, archive)[0]
+        dialect = sources.dialect_of(original.path)
+        header = opening(original, archive, dialect.delimiter)[0]
         header = header[: content_length(header)]
         remember(con, home, Issue(name, mine.day, original.path, original.sha256, header))
-        write_bounce(con, folder, original, archive, name=name, reasons=partial(_reasons, paths=rejected))
+        reasons = partial(_reasons, paths=rejected)
+        write_bounce(con, folder, original, archive, name=name, reasons=reasons, delimiter=dialect.delimiter)
         if header:
-            columns[original.path] = columns_of(cells_of(header.decode("utf-8", "backslashreplace")))
+            columns[original.path] = columns_of(columns_named(header, dialect))
     return columns
 
 
@@ -200,11 +209,11 @@ def _because(row: Row, paths: set[str]) -> str | None:
     return "a record that was refused elsewhere; nothing to do here"
 
 
-def _nights(con: duckdb.DuckDBPyConnection, day: date, source: str) -> list[Row]:
+def _nights(con: duckdb.DuckDBPyConnection, day: date, source: str, sources: Sources) -> list[Row]:
     """Return how it went with the source on its last business dates up to that one, the oldest first."""
     nights: dict[date, Row] = defaultdict(lambda: {"records": 0, "applied": 0, "rejected": 0})
     for when, path, *counts in con.execute(_NIGHTS, {"day": day}).fetchall():
-        if source_of(path) != source:
+        if sources.name_of(path) != source:
             continue
         if when not in nights and len(nights) == NIGHTS:
             break
@@ -213,11 +222,8 @@ def _nights(con: duckdb.DuckDBPyConnection, day: date, source: str) -> list[Row]
     return [{"day": when, **counts} for when, counts in sorted(nights.items())]
 
 
-def _letter(mine: Morning, source: str, told: Headline, nights: list[Row], columns: dict[str, dict[str, int]]) -> bytes:
+def _letter(mine: Morning, source: str, told: Headline, nights: list[Row], data: dict[str, Any] | None) -> bytes:
     """Return the page that a person at the supplier reads first."""
-    data: dict[str, Any] | None = None
-    if not mine.rejections.is_empty():
-        data = rejection_rows(mine.day.isoformat(), mine.rejections.head(_LINES_SHOWN), columns, {})
     labels = [f"{night['day']:%m-%d}" for night in nights]
     series = {"taken": [night["applied"] for night in nights], "refused": [night["rejected"] for night in nights]}
     return rendered(

@@ -22,7 +22,7 @@ from pipelines.excerpts import visible
 from pipelines.headline import headline
 from pipelines.mornings import CLOSED_SHOWN, FLIPS_SHOWN, SHOWN_AT_MOST, Morning, Row
 from pipelines.rows import STATIC_ROWS, Columns, Words, as_script, rejection_rows, static_rows
-from pipelines.sources import source_of
+from pipelines.sources import ANYBODY, Sources
 from pipelines.summary import WHAT_NEXT
 
 PAGE = "index.html"
@@ -32,13 +32,23 @@ _DROPS_OPEN = 60
 _SIZES = ("bytes", "KiB", "MiB", "GiB", "TiB")
 
 
-def date_page(morning: Morning, bounces: Mapping[tuple[str, str], Bounce], columns: Columns) -> bytes:
-    """Return the page of one business date; `bounces` by path and SHA-256, `columns` of the CSV drops with rejections."""
+def date_page(
+    morning: Morning,
+    bounces: Mapping[tuple[str, str], Bounce],
+    columns: Columns,
+    *,
+    sources: Sources = ANYBODY,
+    expected: Sequence[Row] = (),
+) -> bytes:
+    """Return the page of one business date; `bounces` by path and SHA-256, `columns` of the CSV drops with rejections.
+
+    `sources`: what is said of those who send; `expected`: which drops were to come (source, by, came).
+    """
     day = morning.day.isoformat()
     data = None
     reasons = sum(row["reasons"] for row in morning.reasons)
     if not morning.rejections.is_empty():
-        data = rejection_rows(day, morning.rejections, columns, _corrected_in_vain(morning.corrections))
+        data = rejection_rows(day, morning.rejections, columns, _corrected_in_vain(morning.corrections), sources)
     totals = morning.totals
     told = headline(
         drops=totals["drops"],
@@ -54,13 +64,14 @@ def date_page(morning: Morning, bounces: Mapping[tuple[str, str], Bounce], colum
         totals=totals,
         drops=[_drop(drop, bounces) for drop in morning.drops],
         drops_open=_DROPS_OPEN,
+        expected=expected,
         held=with_what_next(morning.held),
         followed=morning.followed,
         causes=[_cause(row) for row in morning.causes],
         codes=[row | {"href": link(code=row["code"])} for row in morning.reasons],
         reasons=reasons,
         by_field=_by_field(morning.fields),
-        by_source=_by_source(morning.paths),
+        by_source=_by_source(morning.paths, sources),
         flips=morning.flips,
         flips_shown=FLIPS_SHOWN,
         corrections=morning.corrections,
@@ -115,7 +126,6 @@ def _environment() -> Environment:
         "words": Words.of,
         "weekday": lambda day: f"{day:%A}",
         "moment": _moment,
-        "source": source_of,
         "resubmit": _resubmit,
     }
     return made
@@ -178,10 +188,10 @@ def _by_field(fields: Sequence[Row]) -> Markup:
     return _bars("Reasons by field", counts, "the line itself", "field")
 
 
-def _by_source(paths: Sequence[Row]) -> Markup:
+def _by_source(paths: Sequence[Row], sources: Sources) -> Markup:
     counts: Counter[str | None] = Counter()
     for row in paths:
-        counts[source_of(row["path"])] += row["reasons"]
+        counts[sources.name_of(row["path"])] += row["reasons"]
     return _bars("Reasons by source", counts, "", "source")
 
 

@@ -21,15 +21,18 @@ from pipelines.archive import Archive, damaged
 from pipelines.blocks import Readable
 from pipelines.book import Edition
 from pipelines.checking import check
+from pipelines.corrections import corrected_path
 from pipelines.discovery import Candidate, drop_format, held_by_name
 from pipelines.eventlog import EDITIONS, PartWriter
 from pipelines.files import read_json, write_json
-from pipelines.journals import is_journal, speaks_for_the_api
+from pipelines.journals import is_journal
 from pipelines.problems import DropHeldError
 from pipelines.reading import Chunk, read_chunks
 from pipelines.sheets import UNREAD
+from pipelines.sources import ANYBODY, Sources
 from pipelines.tiling import lost_bytes
 from validation.rulebook import RuleBook
+from validation.rules import SOURCE
 
 _PIECE = 1024 * 1024
 
@@ -107,12 +110,13 @@ def read_into_log(
     chunk_bytes: int,
     max_expanded: int,
     advance: Callable[[], None],
+    sources: Sources = ANYBODY,
 ) -> None:
     """Read and check editions into one part of the log, and note in each what was found: its counts, or why it is held.
 
     `advance` is called when one is read.
     """
-    with closing(_Waiting(part, rules, chunk_bytes, max_expanded)) as waiting:
+    with closing(_Waiting(part, rules, chunk_bytes, max_expanded, sources)) as waiting:
         try:
             _read_all(waiting, editions, archive, rules, advance)
             part.close(_editions(editions, rules.fingerprint))
@@ -181,8 +185,10 @@ class _Measured:
 class _Waiting:
     """Chunks that were read and wait to be checked together: many small drops cost what one large one does."""
 
-    def __init__(self, part: PartWriter, rules: RuleBook, chunk_bytes: int, max_expanded: int) -> None:
+    def __init__(self, part: PartWriter, rules: RuleBook, chunk_bytes: int, max_expanded: int, sources: Sources) -> None:
         self._part, self._rules, self._chunk_bytes, self._max_expanded = part, rules, chunk_bytes, max_expanded
+        self._sources = sources
+        self._senders: dict[int, str] = {}
         self._chunks: list[tuple[int, Chunk]] = []
         self._bytes = 0
         self._worker = ThreadPoolExecutor(1)
@@ -198,12 +204,13 @@ class _Waiting:
         if shape is None:
             raise DropHeldError(*(held_by_name(edition.path) or ("unknown_format", edition.path)))
         format, compression = shape
-        journal = speaks_for_the_api(edition.path)
-        largest = sys.maxsize if edition.released or journal else self._max_expanded
+        path = corrected_path(edition.path)
+        self._senders[number] = self._sources.name_of(path)
+        largest = sys.maxsize if edition.released or is_journal(path) else self._max_expanded
         with closing(archive.open_bytes(edition.sha256, compression)) as stream:
             measured = _Measured(stream, largest)
             try:
-                spans = self._read(number, measured, format, as_it_is=edition.released, journal=journal)
+                spans = self._read(number, measured, format, as_it_is=edition.released, path=path)
             finally:
                 # Also of a drop that is held: the rest is read for its hash, which tells it from another one.
                 while measured.read(_PIECE):
@@ -214,11 +221,14 @@ class _Waiting:
             if compression is None and measured.sha256 != edition.sha256:
                 raise damaged(edition.path, edition.sha256)
 
-    def _read(self, number: int, stream: Readable, format: str, *, as_it_is: bool, journal: bool) -> int:
-        """Return how many bytes records and filler have together."""
+    def _read(self, number: int, stream: Readable, format: str, *, as_it_is: bool, path: str) -> int:
+        """Read what is of that path, or what corrects it; return how many bytes records and filler have together."""
         spans = 0
         self._read_records[number] = 0
-        for chunk in read_chunks(stream, format, chunk_bytes=self._chunk_bytes, as_it_is=as_it_is, journal=journal):
+        dialect, journal = self._sources.dialect_of(path), is_journal(path)
+        for chunk in read_chunks(
+            stream, format, chunk_bytes=self._chunk_bytes, as_it_is=as_it_is, journal=journal, dialect=dialect
+        ):
             frames = [chunk.filler, chunk.unread, *chunk.sheets.values()]
             span = sum(int(frame["byte_span"].sum()) for frame in frames)
             spans += span
@@ -259,9 +269,10 @@ class _Waiting:
         unread = [pl.DataFrame(schema={"drop": pl.UInt32(), **UNREAD})]
         for number, chunk in chunks:
             drop = pl.lit(number, dtype=pl.UInt32).alias("drop")
+            source = [pl.lit(self._senders[number], dtype=pl.String).alias(SOURCE)] if self._rules.of_sources else []
             unread.append(chunk.unread.select(drop, *UNREAD))
             for category, sheet in chunk.sheets.items():
-                sheets.setdefault(category, []).append(sheet.with_columns(drop))
+                sheets.setdefault(category, []).append(sheet.with_columns(drop, *source))
         checked = check({category: pl.concat(parts) for category, parts in sheets.items()}, pl.concat(unread), self._rules)
         conservation.of_checking(checked)
         self._part.write(checked)

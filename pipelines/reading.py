@@ -8,6 +8,7 @@ from typing import Protocol
 
 from pipelines.blocks import BOM, Block, Readable, content_length, is_blank, lines_of, whole_lines, without_bom
 from pipelines.csvs import Header, Scan, read_header, read_record, scan_line
+from pipelines.dialects import PLAIN, Dialect
 from pipelines.jsonl import is_whole, read_line
 from pipelines.plainlines import read_plain
 from pipelines.problems import DropHeldError
@@ -18,16 +19,23 @@ __all__ = ["Chunk", "read_chunks"]
 
 
 def read_chunks(
-    stream: Readable, format: str, *, chunk_bytes: int, as_it_is: bool = False, journal: bool = False
+    stream: Readable,
+    format: str,
+    *,
+    chunk_bytes: int,
+    as_it_is: bool = False,
+    journal: bool = False,
+    dialect: Dialect = PLAIN,
 ) -> Iterator[Chunk]:
     """Yield what the uncompressed bytes of a drop say, about `chunk_bytes` of them at a time; `format` is `jsonl` or `csv`.
 
     Each chunk's records and filler tile the bytes from where the chunk before ended. What comes out does not depend on
     `chunk_bytes`, but for where it is cut. Raises DropHeldError `truncated` or `csv_header`, also after chunks were yielded:
     until the end nothing of a drop is sure. With `as_it_is` an unfinished last record is a record like another, not `truncated`.
-    In the API's `journal` the events' channel is honoured.
+    In the API's `journal` the events' channel is honoured. `dialect` says how CSV is written; places are those of the bytes as
+    they are.
     """
-    reader: _Reader = _JsonlReader(as_it_is, journal) if format == "jsonl" else _CsvReader(as_it_is)
+    reader: _Reader = _JsonlReader(as_it_is, journal) if format == "jsonl" else _CsvReader(as_it_is, dialect)
     position = end = 0
     for lines in whole_lines(stream, chunk_bytes):
         found, block = Findings(), lines
@@ -111,12 +119,12 @@ class _Record:
         return b"".join(self.parts)[: self.length]
 
 
-def _why_unfinished(record: _Record) -> str:
+def _why_unfinished(record: _Record, encoding: str) -> str:
     """Return the line reason of a record whose quote is never closed."""
     if record.length > MAX_RECORD:
         return "line_too_long"
     try:
-        record.data.decode()
+        record.data.decode(encoding)
     except UnicodeDecodeError:
         return "invalid_encoding"
     return "ragged_row"
@@ -125,14 +133,14 @@ def _why_unfinished(record: _Record) -> str:
 class _CsvReader:
     """Reads records, which may run over several lines, under one header."""
 
-    def __init__(self, as_it_is: bool) -> None:
-        self.as_it_is = as_it_is
+    def __init__(self, as_it_is: bool, dialect: Dialect) -> None:
+        self.as_it_is, self.dialect = as_it_is, dialect
         self.header: Header | None = None
         self.pending: _Record | None = None
 
     def read(self, block: Block, found: Findings) -> Chunk:
         rest = self._finish_pending(block, found)
-        plain = read_plain(rest, self.header) if self.header and rest.data else None
+        plain = read_plain(rest, self.header) if self.header and rest.data and self.dialect.is_plain else None
         if plain is None:
             for line in lines_of(rest):
                 self._read_line(*line, found)
@@ -164,7 +172,7 @@ class _CsvReader:
         if self.pending is None and is_blank(data):
             found.filler.append((offset, len(data), "blank"))
             return
-        record = self.pending or _Record(line, offset)
+        record = self.pending or _Record(line, offset, scan=Scan(delimiter=self.dialect.delimiter))
         record.take(data)
         self.pending = record if record.scan.open_quote else None
         if self.pending is None:
@@ -172,7 +180,7 @@ class _CsvReader:
 
     def _close(self, record: _Record, found: Findings) -> None:
         if self.header is None:
-            self.header = read_header(record.data, record.scan, record.line, length=record.length)
+            self.header = read_header(record.data, record.scan, record.line, length=record.length, dialect=self.dialect)
             found.filler.append((record.offset, record.span, "header"))
             return
         columns = len(self.header.columns)
@@ -189,7 +197,8 @@ class _CsvReader:
         """Return the record that the end of the file left open, when it is taken as it is; else raise DropHeldError."""
         if self.pending is not None and self.as_it_is and self.header is not None:
             record = self.pending
-            found.add((record.line, record.offset, record.length, record.span), Unread(_why_unfinished(record)))
+            why = _why_unfinished(record, self.dialect.encoding)
+            found.add((record.line, record.offset, record.length, record.span), Unread(why))
             return found.chunk()
         if self.pending is not None:
             raise DropHeldError("truncated", f"line {self.pending.line}: a quote opened in this record is never closed")

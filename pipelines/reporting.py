@@ -7,7 +7,7 @@ bytes. Held drops without a date stand in `reports/undated/summary.json`. A date
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -28,13 +28,15 @@ from pipelines.bounce import (
     write_bounce,
     write_whole,
 )
-from pipelines.csvs import cells_of
+from pipelines.calendar import expected_on
+from pipelines.csvs import columns_named
 from pipelines.discovery import drop_format, path_key
 from pipelines.excerpts import columns_of
 from pipelines.files import sync_folder
-from pipelines.home import Home
+from pipelines.home import Home, Settings
 from pipelines.mornings import Morning, Row, mornings, undated
 from pipelines.resubmitting import Issue, remember
+from pipelines.sources import Sources
 from pipelines.summary import WHAT_NEXT
 
 SUMMARY = "summary.json"
@@ -53,19 +55,25 @@ class _Issued:
 
 
 def write_reports(
-    con: duckdb.DuckDBPyConnection, home: Home, dates: Iterable[date], *, advance: Callable[[], None] = lambda: None
+    con: duckdb.DuckDBPyConnection,
+    home: Home,
+    dates: Iterable[date],
+    settings: Settings | None = None,
+    *,
+    advance: Callable[[], None] = lambda: None,
 ) -> list[Path]:
     """Write the report of each date, that of the held drops without one, and the page over all dates.
 
-    `con` has the working warehouse open; `advance` is called after each date. Returns the files that are now there. Each is
-    replaced at once and `summary.json` last, so that whoever reads it finds the bounces it names.
+    `con` has the working warehouse open, `settings` say who sends what when; `advance` is called after each date. Returns the
+    files that are now there. Each is replaced at once and `summary.json` last, so that whoever reads it finds the bounces it
+    names.
     """
     folder = home.reports
     folder.mkdir(mode=0o750, parents=True, exist_ok=True)
     files: list[Path] = []
     days = sorted(set(dates))
     for morning in mornings(con, days):
-        files += _write_date(con, home, morning)
+        files += _write_date(con, home, morning, settings or Settings())
         advance()
     without_date = undated(con)
     files += _write_undated(without_date, folder / UNDATED)
@@ -74,20 +82,26 @@ def write_reports(
     return files
 
 
-def _write_date(con: duckdb.DuckDBPyConnection, home: Home, morning: Morning) -> list[Path]:
+def _write_date(con: duckdb.DuckDBPyConnection, home: Home, morning: Morning, settings: Settings) -> list[Path]:
     folder = home.reports / morning.day.isoformat()
     issued = _issued(folder)
-    if not morning.drops:
+    expected = list(expected_on(con, settings.calendar, settings.sources.name_of, morning.day))
+    if not morning.drops and not expected:
         _clear(folder, issued, keep=frozenset())
         return []
     from pipelines.pages import date_page
 
     folder.mkdir(mode=0o750, exist_ok=True)
-    now = _write_bounces(con, home, folder, morning, issued)
+    now = _write_bounces(con, home, folder, morning, issued=issued, sources=settings.sources)
     files = [folder / name for bounce in now.bounces.values() for name in (bounce.name, bounce.name + REASONS_SUFFIX)]
     _clear(folder, issued, keep={file.name for file in files} | {SUMMARY, PAGE})
-    page = put(folder / PAGE, date_page(morning, now.bounces, now.columns))
-    return [*files, page, _write_summary(folder, _summary(morning, now.bounces))]
+    page = put(folder / PAGE, date_page(morning, now.bounces, now.columns, sources=settings.sources, expected=expected))
+    return [*files, page, _write_summary(folder, _summary(morning, now.bounces) | {"expected": expected})]
+
+
+def days_unreported(home: Home, days: Set[date]) -> set[date]:
+    """Return those of some dates that have no report."""
+    return {day for day in days if not (home.reports / day.isoformat() / SUMMARY).exists()}
 
 
 def _write_undated(drops: list[Row], folder: Path) -> list[Path]:
@@ -112,7 +126,9 @@ def _write_index(con: duckdb.DuckDBPyConnection, folder: Path, without_date: lis
     return [put(place, page)]
 
 
-def _write_bounces(con: duckdb.DuckDBPyConnection, home: Home, folder: Path, morning: Morning, issued: dict[str, str]) -> _Issued:
+def _write_bounces(
+    con: duckdb.DuckDBPyConnection, home: Home, folder: Path, morning: Morning, *, issued: dict[str, str], sources: Sources
+) -> _Issued:
     """Write the bounces; each is remembered before anybody can take it away."""
     archive = Archive(home.archive)
     now = _Issued()
@@ -122,12 +138,15 @@ def _write_bounces(con: duckdb.DuckDBPyConnection, home: Home, folder: Path, mor
     for path, sha256 in sorted(originals, key=lambda original: (path_key(original[0]), original[1])):
         name = bounce_name(path, sha256, taken={bounce.name for bounce in now.bounces.values()})
         original = Original(morning.day, path, sha256)
-        header, _ = opening(original, archive)
+        dialect = sources.dialect_of(path)
+        header, _ = opening(original, archive, dialect.delimiter)
         header = header[: content_length(header)]
         remember(con, home, Issue(name, morning.day, path, sha256, header))
-        now.bounces[path, sha256] = write_bounce(con, folder, original, archive, name=name, issued=issued.get(name))
+        now.bounces[path, sha256] = write_bounce(
+            con, folder, original, archive, name=name, issued=issued.get(name), delimiter=dialect.delimiter
+        )
         if drop_format(path.rpartition("/")[2]) and header:
-            now.columns[path] = columns_of(cells_of(header.decode("utf-8", "backslashreplace")))
+            now.columns[path] = columns_of(columns_named(header, dialect))
     return now
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from io import BytesIO
@@ -22,9 +22,11 @@ from pipelines.blocks import BOM, content_length, is_blank
 from pipelines.bounce import REASONS_SUFFIX
 from pipelines.csvs import Scan, cells_of, scan_line
 from pipelines.database import query
+from pipelines.dialects import PLAIN, Dialect
 from pipelines.files import sync_folder
 from pipelines.home import Home
 from pipelines.problems import NightdropError, UsageError
+from pipelines.sources import ANYBODY, Sources
 
 _META = "nightdrop"
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
@@ -107,7 +109,7 @@ def remember(con: duckdb.DuckDBPyConnection, home: Home, issue: Issue) -> None:
     sync_folder(place.parent)
 
 
-def match(home: Home, file: Path) -> Resubmitted:
+def match(home: Home, file: Path, sources: Sources = ANYBODY) -> Resubmitted:
     """Say which issued bounce a file answers, and which line stands in for which. Reads only.
 
     The issue is told by the file's name; by header, number of records and their ids where the name was changed, or where several
@@ -116,21 +118,21 @@ def match(home: Home, file: Path) -> Resubmitted:
     data = _read(file)
     named = _issues_named(home, file.name)
     candidates = named or _all_issues(home)
-    slots = {is_csv: _slots(data, is_csv=is_csv) for is_csv in {known.issue.is_csv for known in candidates}}
-    fitting = [known for known in candidates if _fits(known, *slots[known.issue.is_csv])]
+    read = _Readings(data, sources)
+    fitting = [known for known in candidates if _fits(known, read.under(known.issue))]
     if not fitting:
-        raise UsageError(_why_none_fits(file, named, slots))
+        raise UsageError(_why_none_fits(file, named, read))
     if len(fitting) > 1 or not named:
-        fitting = [known for known in fitting if _recognised(known, slots[known.issue.is_csv][1])] or fitting * bool(named)
+        fitting = [known for known in fitting if _recognised(known, read.under(known.issue))] or fitting * bool(named)
     if not fitting:
-        raise UsageError(_why_none_fits(file, (), slots))
+        raise UsageError(_why_none_fits(file, (), read))
     if len(fitting) > 1:
         raise UsageError(
             f"{file}: it may answer any of {len(fitting)} bounces: {'; '.join(known.told for known in fitting[:_SHOWN])}. "
             f"{_UNCHANGED} Take the bounce that now lies in reports/, put the fixed lines into it and resubmit it under its name."
         )
     (known,) = fitting
-    found = slots[known.issue.is_csv][1]
+    found = read.under(known.issue).slots
     its_line = pl.Series("its_line", [slot.line if slot.content else None for slot in found], dtype=pl.Int64())
     digests = pl.Series([_digest(slot.content) for slot in found], dtype=pl.String())
     return Resubmitted(known.issue, known.slots.select("line", its_line, fixed=digests != pl.col("digest")))
@@ -156,25 +158,46 @@ def _read(file: Path) -> bytes:
     return data
 
 
-def _slots(data: bytes, *, is_csv: bool) -> tuple[bytes | None, list[_Slot]]:
-    """Return the header record of a CSV (None when there is none, or for JSONL) and the slots."""
-    body = data.removeprefix(BOM)
-    records = _csv_records(body) if is_csv else _lines(body)
-    header = None
-    if is_csv:
+class _Readings:
+    """A fixed file as its bytes read under what an issue was written in; each way is read once."""
+
+    def __init__(self, data: bytes, sources: Sources) -> None:
+        self._body, self._sources = data.removeprefix(BOM), sources
+        self._read: dict[Dialect | None, _Reading] = {}
+
+    def under(self, issue: Issue) -> _Reading:
+        """Return what the file says if it answers that issue."""
+        dialect = self._sources.dialect_of(issue.path) if issue.is_csv else None
+        if dialect not in self._read:
+            self._read[dialect] = _Reading.of(self._body, dialect)
+        return self._read[dialect]
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """The header record of a CSV (None when there is none, or for JSONL) and the slots."""
+
+    header: bytes | None
+    slots: list[_Slot]
+    dialect: Dialect
+
+    @classmethod
+    def of(cls, body: bytes, dialect: Dialect | None) -> _Reading:
+        """Read JSONL, or CSV of a dialect."""
+        if dialect is None:
+            return cls(None, _lines(body), PLAIN)
+        records = _csv_records(body, dialect.delimiter)
         at = next((number for number, slot in enumerate(records) if slot.content), len(records))
-        header = records[at].content if at < len(records) else None
-        records = records[at + 1 :]
-    return header, records
+        return cls(records[at].content if at < len(records) else None, records[at + 1 :], dialect)
 
 
 def _lines(body: bytes) -> list[_Slot]:
     return [_slot(number, line) for number, line in enumerate(BytesIO(body), 1)]
 
 
-def _csv_records(body: bytes) -> list[_Slot]:
+def _csv_records(body: bytes, delimiter: str) -> list[_Slot]:
     records: list[_Slot] = []
-    scan, start, parts = Scan(), 0, list[bytes]()
+    scan, start, parts = Scan(delimiter=delimiter), 0, list[bytes]()
     for number, line in enumerate(BytesIO(body), 1):
         if not parts and (is_blank(line) or (b'"' not in line)):
             records.append(_slot(number, line))
@@ -184,7 +207,7 @@ def _csv_records(body: bytes) -> list[_Slot]:
         scan_line(line, scan)
         if not scan.open_quote:
             records.append(_slot(start, b"".join(parts)))
-            scan, parts = Scan(), []
+            scan, parts = Scan(delimiter=delimiter), []
     if parts:  # a quote that stays open takes all the rest: one record, which the reader refuses in its turn
         records.append(_slot(start, b"".join(parts)))
     return records
@@ -194,27 +217,28 @@ def _slot(line: int, record: bytes) -> _Slot:
     return _Slot(line, b"" if is_blank(record) else record[: content_length(record)])
 
 
-def _fits(known: _Remembered, header: bytes | None, slots: Sequence[_Slot]) -> bool:
-    return len(slots) == known.slots.height and (not known.issue.is_csv or _same_header(known.issue.header, header))
+def _fits(known: _Remembered, read: _Reading) -> bool:
+    return len(read.slots) == known.slots.height and (not known.issue.is_csv or _same_header(known.issue.header, read))
 
 
-def _same_header(issued: bytes, found: bytes | None) -> bool:
+def _same_header(issued: bytes, read: _Reading) -> bool:
     """Tell whether two headers name the same columns; an editor may put quotes around them or take them away."""
+    found, encoding, delimiter = read.header, read.dialect.encoding, read.dialect.delimiter
     if found is None or found == issued:
         return found == issued
     try:
-        return cells_of(found.decode()) == cells_of(issued.decode())
+        return cells_of(found.decode(encoding), delimiter) == cells_of(issued.decode(encoding), delimiter)
     except (UnicodeDecodeError, ValueError):  # bytes that are no text, or an open quote: surely not what was issued
         return False
 
 
-def _recognised(known: _Remembered, slots: Sequence[_Slot]) -> bool:
+def _recognised(known: _Remembered, read: _Reading) -> bool:
     """Tell whether some slots are those of the issue (unchanged, or with the record's id in them) and none is another's."""
     evidence = 0
-    for slot, (_, record_id, digest) in zip(slots, known.slots.iter_rows(), strict=True):
+    for slot, (_, record_id, digest) in zip(read.slots, known.slots.iter_rows(), strict=True):
         if not slot.content:
             continue
-        if _digest(slot.content) == digest or (record_id and record_id.encode() in slot.content):
+        if _digest(slot.content) == digest or (record_id and record_id.encode(read.dialect.encoding, "replace") in slot.content):
             evidence += 1
         elif record_id:
             return False
@@ -225,7 +249,7 @@ def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:_DIGEST]
 
 
-def _why_none_fits(file: Path, named: Iterable[_Remembered], slots: dict[bool, tuple[bytes | None, list[_Slot]]]) -> str:
+def _why_none_fits(file: Path, named: Iterable[_Remembered], readings: _Readings) -> str:
     issues = list(named)
     if not issues:
         return (
@@ -233,20 +257,20 @@ def _why_none_fits(file: Path, named: Iterable[_Remembered], slots: dict[bool, t
             f"their ids tell which one. {_UNCHANGED} Resubmit the fixed file under the name it has in reports/<date>/."
         )
     issue = issues[0].issue
-    header, found = slots[issue.is_csv]
-    same_header = [known for known in issues if not issue.is_csv or _same_header(known.issue.header, header)]
+    read = readings.under(issue)
+    same_header = [known for known in issues if not issue.is_csv or _same_header(known.issue.header, read)]
     if not same_header:
         return (
-            f"{file}: its header is {_text(header or b'')!r}; wanted it as it was issued, {_text(issue.header)!r}. {_UNCHANGED} "
-            "Put the header back and resubmit the file."
+            f"{file}: its header is {_text(read.header or b'')!r}; wanted it as it was issued, {_text(issue.header)!r}. "
+            f"{_UNCHANGED} Put the header back and resubmit the file."
         )
     wanted = " or ".join(map(str, sorted({known.slots.height for known in same_header})))
     quotes = "; a quote that is not closed takes the lines after it" if issue.is_csv else ""
-    many = "many" if len(found) > max(known.slots.height for known in same_header) else "few"
+    many = "many" if len(read.slots) > max(known.slots.height for known in same_header) else "few"
     return (
-        f"{file}: too {many} lines: it has {len(found)} records and blank lines{' under its header' if issue.is_csv else ''}, "
-        f"{wanted} were issued. {_UNCHANGED} Each issued record needs its place: one that is to stay rejected is left as an "
-        f"empty line, no line is added or taken out{quotes}."
+        f"{file}: too {many} lines: it has {len(read.slots)} records and blank lines"
+        f"{' under its header' if issue.is_csv else ''}, {wanted} were issued. {_UNCHANGED} Each issued record needs its place: "
+        f"one that is to stay rejected is left as an empty line, no line is added or taken out{quotes}."
     )
 
 

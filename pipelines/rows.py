@@ -11,9 +11,10 @@ import orjson
 import polars as pl
 from markupsafe import Markup
 
+from pipelines.dialects import PLAIN, Dialect
 from pipelines.discovery import drop_format
 from pipelines.excerpts import WHOLE, excerpt, place_in_csv, place_in_json, place_of_bad_bytes, visible
-from pipelines.sources import source_of
+from pipelines.sources import ANYBODY, Sources
 
 STATIC_ROWS = 50
 """How many stand in the page as plain HTML, for print and for a browser without scripts."""
@@ -43,7 +44,9 @@ class Words(NamedTuple):
         return cls(visible(said), visible(meant), visible(wanted))
 
 
-def rejection_rows(day: str, frame: pl.DataFrame, columns: Columns, again: Mapping[tuple[str, int], str]) -> dict[str, Any]:
+def rejection_rows(
+    day: str, frame: pl.DataFrame, columns: Columns, again: Mapping[tuple[str, int], str], known: Sources = ANYBODY
+) -> dict[str, Any]:
     """Return what the page's script reads, out of `Morning.rejections`; `again`: words about lines corrected in vain.
 
     A column a key: of records `path line category step id`, of reasons `record code field message raw from to cause`; numbers
@@ -55,9 +58,9 @@ def rejection_rows(day: str, frame: pl.DataFrame, columns: Columns, again: Mappi
         cause=pl.format("{}|{}|{}", "cause_date", "cause_path", "cause_line"),
     )
     records = told.filter(pl.col("record").is_first_distinct())
-    raw, start, end, raws, cut = _excerpts(told, records, columns)
+    raw, start, end, raws, cut = _excerpts(told, records, columns, known)
     paths = records["path"].unique(maintain_order=True)
-    sources = list(map(visible, map(source_of, paths)))
+    sources = list(map(visible, map(known.name_of, paths)))
     messages, causes = (
         told["message"].unique().sort(),
         told.filter(pl.col("cause_line").is_not_null()).unique("cause").sort("cause"),
@@ -107,13 +110,15 @@ def _places(column: pl.Series) -> list[int]:
 
 
 def _excerpts(
-    told: pl.DataFrame, records: pl.DataFrame, columns: Columns
+    told: pl.DataFrame, records: pl.DataFrame, columns: Columns, known: Sources
 ) -> tuple[list[int], list[int], list[int], list[str], dict[str, tuple[int, int]]]:
     """Return per reason the place of what is shown of its line and the mark in it; the texts; what is left out of some."""
-    texts = [(raw or b"").decode("utf-8", "backslashreplace") for raw in records["raw"]]
+    written = {path: known.dialect_of(path) if _is_csv(path) else PLAIN for path in records["path"].unique()}
+    lines = zip(records["path"], records["raw"], strict=True)
+    texts = [(raw or b"").decode(written[path].encoding, "backslashreplace") for path, raw in lines]
     lost = [(length or 0) - len(raw or b"") for raw, length in zip(records["raw"], records["length"], strict=True)]
     plain = [not missing and len(text) <= WHOLE and text.isprintable() for text, missing in zip(texts, lost, strict=True)]
-    finders = {path: _finder(path, columns.get(path, {})) for path in records["path"].unique()}
+    finders = {path: _finder(path, columns.get(path, {}), dialect) for path, dialect in written.items()}
     whole: dict[int, int] = {}
     places, starts, ends = [], [], []
     raws: list[str] = []
@@ -174,14 +179,20 @@ def as_script(data: Mapping[str, Any]) -> tuple[str, Markup]:
 Finder = Callable[[bytes, str, str, str | None, str | None], tuple[int, int]]
 
 
-def _finder(path: str, columns: Mapping[str, int]) -> Finder:
-    """Return what finds the offending value in a line (bytes, text) of that drop by code, field and value."""
+def _is_csv(path: str) -> bool:
     shape = drop_format(path)
-    is_csv = shape is not None and shape[0] == "csv"
+    return shape is not None and shape[0] == "csv"
+
+
+def _finder(path: str, columns: Mapping[str, int], dialect: Dialect) -> Finder:
+    """Return what finds the offending value in a line (bytes, text) of that drop by code, field and value."""
+    is_csv = _is_csv(path)
 
     def find(raw: bytes, text: str, code: str, field: str | None, value: str | None) -> tuple[int, int]:
         if code == "invalid_encoding":
-            return place_of_bad_bytes(raw)
-        return place_in_csv(text, code, field or None, columns) if is_csv else place_in_json(text, code, field or None, value)
+            return place_of_bad_bytes(raw, dialect.encoding)
+        if is_csv:
+            return place_in_csv(text, code, field or None, columns, delimiter=dialect.delimiter)
+        return place_in_json(text, code, field or None, value)
 
     return find

@@ -19,6 +19,7 @@ from pipelines.home import Home, Settings
 from pipelines.journals import is_journal
 from pipelines.problems import DropHeldError, NightdropError
 from pipelines.reading import read_chunks
+from pipelines.sources import Sources
 from pipelines.stories import Position, position_of
 from validation.fields import Entity
 from validation.rulebook import RuleBook
@@ -47,7 +48,8 @@ class Sending:
 class Senders:
     """Finds what events of one id sent: in the log, and in the archive what was resubmitted or what the log has lost."""
 
-    def __init__(self, home: Home, con: duckdb.DuckDBPyConnection, entity: Entity, entity_id: str) -> None:
+    def __init__(self, home: Home, con: duckdb.DuckDBPyConnection, entity: Entity, entity_id: str, sources: Sources) -> None:
+        self.sources = sources
         self.con, self.entity, self.id = con, entity, entity_id
         self.log, self.archive = EventLog(home.log), Archive(home.archive)
 
@@ -61,14 +63,12 @@ class Senders:
             # A refused line is not in the log when it breaks an event rule; an applied one must be.
             mine = [position_of(e) for e in events if e["path"] == path and (part is None or e["verdict"] == "applied")]
             lost = {here.line for here in mine if here not in found and not corrections[here]}
-            again = self._archived(sha256, drop_format(path), lost, journal=is_journal(path))
-            found |= {Position(day, path, row["line"]): row for row in again}
+            found |= {Position(day, path, row["line"]): row for row in self._archived(sha256, path, lost)}
         for here in map(position_of, events):
             for row in corrections[here][-1:]:
                 found.pop(here, None)  # what the original sent does not stand
-                shape = drop_format(here.path.removesuffix(".gz").removesuffix(".zst"))
-                again = self._archived(row["sha256"], shape, {row["its_line"]}, journal=is_journal(here.path))
-                found |= dict(zip([here], again, strict=False))
+                mended = self._archived(row["sha256"], here.path, {row["its_line"]}, packed=False)
+                found |= dict(zip([here], mended, strict=False))
         return {here: Sending.of(self.entity, row) for here, row in found.items()}
 
     def _editions(self, events: Sequence[dict[str, Any]]) -> pl.DataFrame:
@@ -95,14 +95,18 @@ class Senders:
         paths = editions["path"].to_list()
         return {Position(row["business_date"], paths[row["rank"]], row["line"]): row for row in rows}
 
-    def _archived(
-        self, sha256: str, shape: tuple[str, str | None] | None, lines: Set[int], *, journal: bool
-    ) -> Iterator[dict[str, Any]]:
-        """Yield the events on those lines of archived bytes that are about the id; none where the bytes cannot be read."""
+    def _archived(self, sha256: str, path: str, lines: Set[int], *, packed: bool = True) -> Iterator[dict[str, Any]]:
+        """Yield the events on those lines of archived bytes that are about the id; none where the bytes cannot be read.
+
+        They are of the drop of that path, or (`packed` false) of a file that corrects it.
+        """
+        shape = drop_format(path)
         if not lines or shape is None:
             return
-        with suppress(NightdropError, DropHeldError), self.archive.open_bytes(sha256, shape[1]) as stream:
-            for chunk in read_chunks(stream, shape[0], chunk_bytes=Settings().chunk_bytes, as_it_is=True, journal=journal):
+        compression, dialect = shape[1] if packed else None, self.sources.dialect_of(path)
+        size, journal = Settings().chunk_bytes, is_journal(path)
+        with suppress(NightdropError, DropHeldError), self.archive.open_bytes(sha256, compression) as stream:
+            for chunk in read_chunks(stream, shape[0], chunk_bytes=size, as_it_is=True, journal=journal, dialect=dialect):
                 sheet = chunk.sheets.get(self.entity.category)
                 if sheet is None or sheet.filter(pl.col("line").is_in(lines)).is_empty():
                     continue

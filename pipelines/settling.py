@@ -21,7 +21,7 @@ from pipelines.contested import decide_one_by_one
 from pipelines.timeline import BASE, CREATE, DELETE, NEVER, UPDATE, Bools, Ints, Timeline
 from validation.fields import Entity
 from validation.findings import as_text, describe, fill, find
-from validation.rules import BEFORE, EVENT, PARENT, Rule
+from validation.rules import BEFORE, EVENT, PARENT, SOURCE, Rule
 
 REASONS = {"pos": pl.Int64(), "code": pl.String(), "field": pl.String(), "value": pl.String(), "message": pl.String()}
 CHANGES = {
@@ -65,7 +65,7 @@ class Settled:
 
 
 def settle(entity: Entity, rules: Sequence[Rule], before: pl.DataFrame, events: pl.DataFrame, parents: pl.DataFrame) -> Settled:
-    """Settle whole records of one entity.
+    """Settle whole records of one entity; `events` have `drop.source` when the rules ask for it.
 
     `before`: the records as they stood (fields, created_on, created_pos, deleted_pos), positions before the events';
     `events`: sound events (pos, date, step, sent, fields); `parents`: lives of the parents they name (empty for a client).
@@ -183,12 +183,12 @@ def _apply_updates(stage: _Stage, rules: Sequence[Rule]) -> tuple[Bools, pl.Data
     rows = np.arange(len(timeline), dtype=np.int64)
     updates = (timeline.step == UPDATE) & (stage.created < rows) & (rows < stage.deleted)
     applied: Bools = (rows == stage.created) | (rows == stage.deleted) | updates
-    read = sorted({_field(name) for rule in rules for name in rule.reads if not name.startswith(PARENT)})
+    read = sorted({name for rule in rules for name in _fields_of_record(rule)})
     if not read:
         return applied, pl.DataFrame(schema=REASONS)
     risky = np.flatnonzero(updates & timeline.sends(*read))
     name = f"{timeline.entity.category} record"
-    found = find(name, rules, _merged(stage, rules, applied, risky))
+    found = _set_off(timeline, rules, risky, find(name, rules, _merged(stage, rules, applied, risky)))
     if found.is_empty():
         return applied, pl.DataFrame(schema=REASONS)
 
@@ -199,12 +199,28 @@ def _apply_updates(stage: _Stage, rules: Sequence[Rule]) -> tuple[Bools, pl.Data
 
     risky = risky[contested[timeline.group[risky]]]
     frame = _merged(stage, rules, applied, risky)
-    found = find(name, rules, frame)
+    found = _set_off(timeline, rules, risky, find(name, rules, frame))
     refused = np.zeros(len(timeline), dtype=np.bool_)
     refused[risky[found["row"].to_numpy()]] = True
     if not np.array_equal(refused, updates & ~applied):
         raise RuntimeError(f"{name}: events decided one by one and all at once differ; nothing was changed")
     return applied, _placed(describe(found, rules, frame), timeline.pos[risky])
+
+
+def _fields_of_record(rule: Rule) -> set[str]:
+    return {_field(name) for name in rule.reads if name != SOURCE and not name.startswith(PARENT)}
+
+
+def _set_off(timeline: Timeline, rules: Sequence[Rule], at: Ints, found: pl.DataFrame) -> pl.DataFrame:
+    """Return what was found by rules that ask for the source, of events that send a field they read.
+
+    Any other event leaves the record as it was, and another source's wanted form is not held against it.
+    """
+    for rule in rules:
+        if SOURCE in rule.reads:
+            sends = pl.Series(timeline.sends(*_fields_of_record(rule))[at], dtype=pl.Boolean)
+            found = found.filter((pl.col("code") != rule.code) | sends.gather(found["row"]))
+    return found
 
 
 def _merged(stage: _Stage, rules: Sequence[Rule], applied: Bools, at: Ints) -> pl.DataFrame:
@@ -214,7 +230,9 @@ def _merged(stage: _Stage, rules: Sequence[Rule], applied: Bools, at: Ints) -> p
         field = _field(name)
         if name.startswith(PARENT):
             continue
-        if name.startswith(BEFORE):
+        if name == SOURCE:
+            column = timeline.values(name, at)
+        elif name.startswith(BEFORE):
             column = timeline.before(field, applied, at)
         elif name.startswith(EVENT):
             column = timeline.brought(field, at)
@@ -228,13 +246,13 @@ def _merged(stage: _Stage, rules: Sequence[Rule], applied: Bools, at: Ints) -> p
 
 
 def _known_of_parents(stage: _Stage, rules: Sequence[Rule], at: Ints) -> dict[str, pl.Series]:
-    """Return, per field the rules read of the parent, its value for the record of each of the rows `at`.
+    """Return, per field the rules read of the parent, its value for the record of each of the rows `at`; `drop.source` likewise.
 
     An update that names another parent is refused for that alone, so the parent of the creation serves all rows.
     """
     timeline = stage.timeline
     if timeline.entity.parent_id is None:
-        return {}
+        return {SOURCE: timeline.values(SOURCE, at)} if SOURCE in timeline.rows.columns else {}
     ids = timeline.values(timeline.entity.parent_id, stage.created[at])
     columns = _of_parent(timeline, stage.parent_lives, rules, at, ids)
     return {column.name.removeprefix(PARENT): column for column in columns}

@@ -5,6 +5,7 @@ A nightly run and every act of a person (withdraw, release …) is a shift. Whoe
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -34,6 +35,7 @@ from validation.rulebook import RuleBook
 
 T = TypeVar("T")
 _CAUSES_TOLD = 5
+_LOG = logging.getLogger("nightdrop.steps")
 
 
 class Steps:
@@ -51,7 +53,8 @@ class Steps:
         try:
             return self.around(name, work) if self.around else work()
         finally:
-            self._note(kind or name, started)
+            seconds = self._note(kind or name, started)
+            _LOG.info("step", extra={"told": {"step": name, "seconds": round(seconds, 3)}})
 
     @contextmanager
     def within(self, outer: str, name: str) -> Iterator[None]:
@@ -118,7 +121,7 @@ class Shift:
         self.archive, self.log = Archive(home.archive), EventLog(home.log)
         self.archive.sweep()
         self.log.sweep()
-        self.rules = RuleBook.of(settings.registration_patterns)
+        self.rules = RuleBook.of(settings.registration_patterns, settings.sources.patterns(), reading=settings.sources.reading())
         self._last_run = diary.last_run(con)
         self.book: Book = read_book(home.book, self._last_run)
         self.again: set[tuple[str, str]] = set()
@@ -173,7 +176,7 @@ class Shift:
 
     def _to_read(self) -> list[Edition]:
         logged = set(self.log.editions(self.rules.fingerprint).select("path", "sha256", "released").iter_rows())
-        standing = living.judge(self.book, self.settings.hold_above)
+        standing = living.judge(self.book, self.settings.hold_above_for)
         unread = []
         for editions in self.book.of_path().values():
             for edition in reversed(editions):
@@ -196,6 +199,7 @@ class Shift:
             self.archive,
             writer,
             self.rules,
+            sources=self.settings.sources,
             chunk_bytes=self.settings.chunk_bytes,
             max_expanded=self.settings.max_expanded,
             advance=self.steps.advance,
@@ -206,14 +210,19 @@ class Shift:
 
     # --- decide and commit ---
 
+    def _source(self, path: str) -> str:
+        return self.settings.sources.name_of(path)
+
     def finish(self, died: Sequence[diary.Died]) -> Outcome:
         """Decide what the book as it now is changes, and commit it."""
-        standing = living.judge(self.book, self.settings.hold_above)
+        standing = living.judge(self.book, self.settings.hold_above_for)
         change = self._change(standing)
         since = change.since
         decision = None
         if since is not None:
-            decision = self.steps.run("settle", lambda: decide(self.con, self.log, change, since, self.rules))
+            decision = self.steps.run(
+                "settle", lambda: decide(self.con, self.log, change, since, self.rules, source_of=self._source)
+            )
         return self.steps.run("load", lambda: self._commit(standing, change, decision, died))
 
     def _change(self, standing: dict[tuple[str, str], living.Standing]) -> Living:

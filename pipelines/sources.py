@@ -1,9 +1,14 @@
-"""Who sent a drop, told by its path. Pure."""
+"""Who sent a drop, told by its path, and what nightdrop.toml says of those who send. Pure."""
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass, field
+from fnmatch import fnmatchcase
 
+from pipelines.dialects import PLAIN, Dialect
 from pipelines.discovery import business_date, drop_format
 
 UNNAMED = "unnamed"
@@ -33,3 +38,59 @@ def _stem(name: str) -> str:
     name = name.removesuffix(".gz").removesuffix(".zst")
     stem, _, suffix = name.rpartition(".")
     return stem if stem and drop_format(f"x.{suffix}") else name
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What is said of one who sends."""
+
+    name: str
+    match: tuple[str, ...] = ()
+    """Patterns of paths (`*` stands for anything, folders too); none: the paths that `source_of` gives this name."""
+    dialect: Dialect = PLAIN
+    hold_above: float | None = None
+    registration_patterns: Mapping[str, str] = field(default_factory=dict)
+    """Wanted form of a registration number per client type; types not named are as everywhere."""
+
+    def sends(self, path: str) -> bool:
+        """Tell whether a drop of that path is this one's."""
+        return any(fnmatchcase(path, pattern) for pattern in self.match) if self.match else source_of(path) == self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """All that is said, in the order in which it is said: the first that fits a path counts."""
+
+    declared: tuple[Source, ...] = ()
+
+    def of(self, path: str) -> Source | None:
+        """Return what is said of the sender of a drop."""
+        return next((source for source in self.declared if source.sends(path)), None)
+
+    def name_of(self, path: str) -> str:
+        """Return the sender's name."""
+        found = self.of(path)
+        return found.name if found else source_of(path)
+
+    def dialect_of(self, path: str) -> Dialect:
+        """Return how the sender of a drop writes CSV."""
+        found = self.of(path)
+        return found.dialect if found else PLAIN
+
+    def patterns(self) -> dict[str, Mapping[str, str]]:
+        """Return the registration patterns by source, of those that have their own."""
+        return {source.name: source.registration_patterns for source in self.declared if source.registration_patterns}
+
+    def reading(self) -> str:
+        """Return what decides how drops are read, and whose they are, as one text: it is part of the rule set."""
+        said = [
+            (source.name, source.match, *astuple(source.dialect))
+            for source in self.declared
+            if source.dialect != PLAIN or source.registration_patterns
+        ]
+        # A source that only shadows a later one by its patterns decides too.
+        names = [(source.name, source.match) for source in self.declared] if said else []
+        return json.dumps([said, names]) if said else ""
+
+
+ANYBODY = Sources()

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Protocol, TypeVar
 
+from pipelines.calendar import Missing
+
 T = TypeVar("T")
 
 
@@ -67,6 +69,9 @@ class Night:
     """Business dates whose report was written."""
     causes: tuple[RootCause, ...] = ()
     """The rejected creates with most followers among what this run decided anew, most first."""
+
+    missing: tuple[Missing, ...] = ()
+    """Expected drops that did not come in time."""
 
     @property
     def held(self) -> tuple[DropResult, ...]:

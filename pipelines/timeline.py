@@ -13,6 +13,7 @@ import numpy.typing as npt
 import polars as pl
 
 from validation.fields import STEP, Entity
+from validation.rules import SOURCE
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -54,7 +55,8 @@ class Timeline:
             sent=pl.lit(0, dtype=pl.UInt64),
         )
         lives = ["created_pos", "deleted_pos"]
-        rows = pl.concat([state.select(*columns, *lives), events.select(columns)], how="diagonal", rechunk=True)
+        of_drop = [name for name in events.columns if name == SOURCE]
+        rows = pl.concat([state.select(*columns, *lives), events.select(*columns, *of_drop)], how="diagonal", rechunk=True)
         step = (
             rows[STEP.name].replace_strict(_STEPS, default=BASE, return_dtype=pl.Int8).fill_null(BASE).to_numpy()
             if len(rows)

@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from pipelines.dialects import PLAIN, Dialect
 from pipelines.reading import Chunk, read_chunks
 from pipelines.sheets import FILLER, PLACE, UNREAD, sheet_schema
 from validation.entities import ENTITIES
@@ -41,10 +42,10 @@ class Read:
         return self.unread.select("line", "code").rows()
 
 
-def read(data: bytes, format: str, chunk_bytes: int = 1 << 20) -> Read:
+def read(data: bytes, format: str, chunk_bytes: int = 1 << 20, *, dialect: Dialect = PLAIN) -> Read:
     """Read a drop and hold every chunk to its shape and to the order of its lines."""
     whole = Read()
-    for chunk in read_chunks(io.BytesIO(data), format, chunk_bytes=chunk_bytes):
+    for chunk in read_chunks(io.BytesIO(data), format, chunk_bytes=chunk_bytes, dialect=dialect):
         _hold_to_shape(chunk)
         for category, sheet in chunk.sheets.items():
             # How many texts are looked at twice is each reader's own affair.

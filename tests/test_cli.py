@@ -284,6 +284,9 @@ def test_the_settings_file_of_a_new_home_means_the_defaults(capsys, tmp_path):
     shown = load_settings(tmp_path)
     assert shown.chunk_bytes == Settings().chunk_bytes
     assert set(shown.registration_patterns) == {"individual", "company"}
+    assert [source.name for source in shown.sources.declared] == ["acme"]
+    assert [one.source for one in shown.calendar] == ["acme"]
+    assert shown.hooks.url
 
 
 def test_sample_makes_drops(capsys, tmp_path):

@@ -31,6 +31,34 @@ def test_the_file_says_sizes_and_patterns(tmp_path):
     assert load_settings(home(tmp_path, text)) == Settings(chunk_bytes=8 * 1024 * 1024, registration_patterns=patterns)
 
 
+def test_what_is_wrong_is_named_with_its_line(tmp_path):
+    text = (
+        '# one\n\n[sources.acme]\nmatch = [\n  "a/*",\n]\n# why\ndelimiter = "ab"\n[sources.b]\nencoding = ""\nhold_above = 2\n'
+    )
+    with pytest.raises(UsageError) as caught:
+        load_settings(home(tmp_path, text))
+    for place in ("line 8: sources.acme.delimiter", "line 10: sources.b.encoding", "line 11: sources.b.hold_above"):
+        assert place in str(caught.value)
+
+
+def test_sources_are_taken_in_their_order_and_the_first_that_fits_counts(tmp_path):
+    text = (
+        '[sources.acme]\ndelimiter = ";"\nencoding = "Latin-1"\ncolumns = { No = "client_id" }\nconstants = { step = "create" }\n'
+        '[sources.special]\nmatch = "*/acme/s*.csv"\nhold_above = 0.1\n[sources.late]\nmatch = ["x/*", "y/*"]\n'
+    )
+    sources = load_settings(home(tmp_path, text)).sources
+    assert sources.of("2026-11-16/acme/special.csv").name == "acme"
+    assert sources.of("2026-11-16/other/special.csv") is None
+    assert sources.of("y/2026-11-16.csv").name == "late"
+    dialect = sources.dialect_of("acme_2026-11-16.csv")
+    assert (dialect.delimiter, dialect.encoding, dialect.renamed, dialect.constants) == (
+        ";",
+        "iso8859-1",
+        {"No": "client_id"},
+        (("step", "create"),),
+    )
+
+
 def test_a_variable_stands_above_the_file(tmp_path, monkeypatch):
     monkeypatch.setenv("NIGHTDROP_CHUNK_BYTES", "7")
     monkeypatch.setenv("NIGHTDROP_REGISTRATION_PATTERNS__COMPANY", "X-.+")
@@ -44,7 +72,7 @@ def test_a_variable_stands_above_the_file(tmp_path, monkeypatch):
     [
         (
             "chunk_byte = 1",
-            "chunk_byte: no such setting; there are quiet_seconds, hold_above, max_expanded, chunk_bytes, publish_masked, registration_patterns",
+            "chunk_byte: no such setting; there are quiet_seconds, hold_above, max_expanded, chunk_bytes, publish_masked, registration_patterns, sources, expected, hooks",
         ),
         ("chunk_bytes = 0", "chunk_bytes: .*got 0.*wanted a size of at least 1 byte"),
         ("chunk_bytes = -1", "chunk_bytes: .*got -1"),
@@ -56,10 +84,36 @@ def test_a_variable_stands_above_the_file(tmp_path, monkeypatch):
         ("[registration_patterns]\ncompany = 5", "registration_patterns.company: .*got 5"),
         ("[registration_patterns]\ncompany = '('", "registration_patterns.company: not a regular expression"),
         ("[registration_patterns]\ncompany = '(?=CR-).+'", "registration_patterns.company: .*no look-around"),
+        ("[[expected]]\nsource = 'acme'", "expected.0.by: .*wanted a time of the day"),
+        ("[[expected]]\nsource = 'acme'\nby = '25:00'", "expected.0.by: .*got '25:00'"),
+        ("[[expected]]\nsource = 'a'\nby = '06:00'\nweekdays = ['monday']", "expected.0.weekdays: .*got 'monday'.*\"mon\""),
+        ("[[expected]]\nsource = 'a'\nby = '06:00'\nday = 1", "expected.0.day: no such setting; there are source, weekdays, by"),
+        ("[hooks]\nurl = 'ftp://x'", "hooks.url: .*wanted an http"),
+        ("[hooks]\ncommand = 'mail'", "hooks.command: .*wanted a list"),
+        ("[hooks]\nrejects_above = 2", "hooks.rejects_above: .*got 2"),
+        ("[hooks]\nuri = 'x'", "hooks.uri: no such setting; there are url, command, rejects_above"),
+        ("sources = 5", "sources: .*wanted a table for each source"),
+        ("[sources]\nacme = 5", "sources.acme: .*got 5"),
+        ("[sources.acme]\ndelimeter = ';'", "sources.acme.delimeter: no such setting; there are match, delimiter, encoding"),
+        ("[sources.acme]\ndelimiter = ';;'", "sources.acme.delimiter: no delimiter .*got ';;'.*wanted one character"),
+        ("[sources.acme]\nencoding = 'utf-16'", "sources.acme.encoding: .*got 'utf-16'.*wanted \"utf-8\""),
+        ("[sources.acme]\nencoding = 'shift_jis'", "sources.acme.encoding: an encoding of several bytes"),
+        ("[sources.acme]\nencoding = 'klingon'", "sources.acme.encoding: no encoding"),
+        ("[sources.acme]\ncolumns = {No = 'client'}", "sources.acme.columns: 'client' is no column we know"),
+        ("[sources.acme]\ncolumns = {A = 'name', B = 'name'}", "sources.acme.columns: 'name' is given to two columns"),
+        ("[sources.acme]\nconstants = {client_id = 'C1'}", "sources.acme.constants: 'client_id' is an id"),
+        ("[sources.acme]\nconstants = {steps = 'create'}", "sources.acme.constants: 'steps' is no column"),
+        ("[sources.acme]\nhold_above = 50", "sources.acme.hold_above: .*got 50.*wanted a share"),
+        ("[sources.acme]\nmatch = []", "sources.acme.match: .*wanted a pattern"),
+        ("[sources.acme]\nregistration_patterns = {company = '('}", "sources.acme.registration_patterns.company: not a regular"),
+        (
+            "[sources.acme]\nregistration_patterns = {bank = 'x'}",
+            "sources.acme.registration_patterns.bank: .*individual, company",
+        ),
     ],
 )
 def test_what_the_file_says_wrong_is_named_with_what_was_wanted(tmp_path, text, says):
-    with pytest.raises(UsageError, match=f"nightdrop.toml: {says}.*") as caught:
+    with pytest.raises(UsageError, match=f"nightdrop.toml(, line [0-9]+)?: {says}.*") as caught:
         load_settings(home(tmp_path, text))
     assert "Nothing was changed" in str(caught.value)
 

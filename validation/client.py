@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
-from typing import TYPE_CHECKING
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any
 
 from validation.event_rules import event_schema
 from validation.fields import Entity, Field, FieldType
 from validation.record_rules import names
-from validation.rules import record_rule, schema
-from validation.words import is_missing, lacks_form
+from validation.rules import SOURCE, Rule, record_rule, schema
+from validation.words import is_missing, lacks_form, of_source
 
 if TYPE_CHECKING:
     import pandera.polars as pa
@@ -53,9 +53,10 @@ def event() -> pa.DataFrameSchema:
     return event_schema(CLIENT)
 
 
-def record(registration_patterns: Mapping[str, str] = REGISTRATION_PATTERNS) -> pa.DataFrameSchema:
-    """Return the schema of a client as a record: its field dependencies."""
-    individual, company = (registration_patterns[kind] for kind in ("individual", "company"))
+def record(
+    registration_patterns: Mapping[str, str] = REGISTRATION_PATTERNS, of_sources: Mapping[str, Mapping[str, str]] | None = None
+) -> pa.DataFrameSchema:
+    """Return the schema of a client as a record: its field dependencies; sources may have registration patterns of their own."""
     rules = (
         record_rule(
             "gender_company_mismatch",
@@ -76,19 +77,7 @@ def record(registration_patterns: Mapping[str, str] = REGISTRATION_PATTERNS) -> 
             example='{"is_company": true, "contact_person": null}',
             message="a company has no contact_person; wanted the name of one",
         ),
-        record_rule(
-            "registration_number_type",
-            "registration_number",
-            ("is_company", "registration_number"),
-            lambda is_company, number: (
-                (is_company & lacks_form(number, company)) | ((is_company ^ True) & lacks_form(number, individual))
-            ),
-            when=f"individual: not of the form {individual}; company: not {company}",
-            example='{"is_company": false, "registration_number": "CR-1"}',
-            message='registration_number "{registration_number}" does not fit is_company {is_company}; '
-            f"wanted the form {_FORM_WORDS.get(individual, individual)} for an individual, "
-            f"{_FORM_WORDS.get(company, company)} for a company",
-        ),
+        _registration_number_type(registration_patterns, of_sources or {}),
         record_rule(
             "unused_contact_person",
             "contact_person",
@@ -101,6 +90,45 @@ def record(registration_patterns: Mapping[str, str] = REGISTRATION_PATTERNS) -> 
         ),
     )
     return schema("client record", names(CLIENT), rules)
+
+
+def _registration_number_type(everywhere: Mapping[str, str], of_sources: Mapping[str, Mapping[str, str]]) -> Rule:
+    """Return the rule of the wanted forms; those of its source count for an event that sends the number or the type."""
+
+    def broken(is_company: Any, number: Any, source: Any = None) -> Any:
+        options = {name: partial(_misfits, is_company, number, own) for name, own in of_sources.items()}
+        return of_source(source, options, partial(_misfits, is_company, number, everywhere))
+
+    forms = [f"individual: not of the form {everywhere['individual']}; company: not {everywhere['company']}"]
+    forms += [f"from {name}, {own['individual']} and {own['company']}" for name, own in of_sources.items()]
+    return record_rule(
+        "registration_number_type",
+        "registration_number",
+        ("is_company", "registration_number", *([SOURCE] if of_sources else [])),
+        broken,
+        nullable=(SOURCE,),
+        when="; ".join(forms),
+        example='{"is_company": false, "registration_number": "CR-1"}',
+        message=_form_message(everywhere),
+        by_source={name: _form_message(own) for name, own in of_sources.items()},
+    )
+
+
+def _misfits(is_company: Any, number: Any, wanted: Mapping[str, str]) -> Any:
+    company, individual = lacks_form(number, wanted["company"]), lacks_form(number, wanted["individual"])
+    return (is_company & company) | ((is_company ^ True) & individual)
+
+
+def _form_message(wanted: Mapping[str, str]) -> str:
+    individual, company = (_braced(_FORM_WORDS.get(wanted[kind], wanted[kind])) for kind in ("individual", "company"))
+    return (
+        'registration_number "{registration_number}" does not fit is_company {is_company}; '
+        f"wanted the form {individual} for an individual, {company} for a company"
+    )
+
+
+def _braced(pattern: str) -> str:
+    return pattern.replace("{", "{{").replace("}", "}}")
 
 
 _FORM_WORDS = {

@@ -11,7 +11,7 @@ from string import Formatter
 import pandera.polars as pa
 import polars as pl
 
-from validation.rules import Rule, schema
+from validation.rules import SOURCE, Rule, schema
 
 FOUND = {"row": pl.UInt32(), "code": pl.String(), "field": pl.String()}
 DESCRIBED = {**FOUND, "value": pl.String(), "message": pl.String()}
@@ -75,7 +75,10 @@ def _words(rule: Rule, frame: pl.DataFrame) -> pl.DataFrame:
         distinct = frame["value"].drop_nulls().unique()
         suggestions = pl.Series([rule.suggest(text) for text in distinct], dtype=pl.String)
         frame = frame.with_columns(suggestion=pl.col("value").replace_strict(distinct, suggestions, default=""))
-    return frame.select("value", message=fill(rule.message))
+    message = fill(rule.message)
+    for source, words in (rule.by_source or {}).items():
+        message = pl.when(pl.col(SOURCE) == source).then(fill(words)).otherwise(message)
+    return frame.select("value", message=message)
 
 
 _TEXTUAL = (pl.String, pl.Date, pl.Decimal, pl.Boolean, pl.Int32, pl.Int64)

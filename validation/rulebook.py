@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -26,11 +26,22 @@ class RuleBook:
     """Every schema, under the settings that touch rules."""
 
     registration_patterns: Mapping[str, str]
+    of_sources: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """The patterns of sources that have their own."""
+    reading: str = ""
+    """What settings say of how drops are read, as one text."""
 
     @classmethod
-    def of(cls, registration_patterns: Mapping[str, str] | None = None) -> RuleBook:
-        """Return the rule book under those patterns; types that are not named keep the built-in one."""
-        return cls({**REGISTRATION_PATTERNS, **(registration_patterns or {})})
+    def of(
+        cls,
+        registration_patterns: Mapping[str, str] | None = None,
+        of_sources: Mapping[str, Mapping[str, str]] | None = None,
+        *,
+        reading: str = "",
+    ) -> RuleBook:
+        """Return the rule book under those patterns; a type not named keeps the built-in one, a source's the general one."""
+        everywhere = {**REGISTRATION_PATTERNS, **(registration_patterns or {})}
+        return cls(everywhere, {name: {**everywhere, **own} for name, own in (of_sources or {}).items()}, reading)
 
     @cached_property
     def events(self) -> dict[str, pa.DataFrameSchema]:
@@ -41,7 +52,7 @@ class RuleBook:
     def records(self) -> dict[str, pa.DataFrameSchema]:
         """Category -> schema of merged records."""
         return {
-            "client": client.record(self.registration_patterns),
+            "client": client.record(self.registration_patterns, self.of_sources),
             "loan": loan.record(),
             "payment": payment.record(),
             "deposit": deposit.record(),
@@ -64,5 +75,6 @@ class RuleBook:
         for module in sorted(Path(__file__).parent.glob("*.py")):
             digest.update(module.name.encode() + module.read_bytes())
         versions = {name: version(name) for name in _REFERENCE_DATA}
-        digest.update(json.dumps([dict(self.registration_patterns), versions], sort_keys=True).encode())
+        settings = [dict(self.registration_patterns), {name: dict(own) for name, own in self.of_sources.items()}, self.reading]
+        digest.update(json.dumps([settings, versions], sort_keys=True).encode())
         return digest.hexdigest()[:16]

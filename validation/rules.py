@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import reduce
 from operator import or_
@@ -21,6 +21,8 @@ EVENT = "event."
 """Prefix of a field as the event brings it; null when it does not."""
 PARENT = "parent."
 """Prefix of a field of the record's parent."""
+SOURCE = "drop.source"
+"""Column with the name of who sent the drop an event came in; null when nobody's drops are judged by patterns of their own."""
 TYPED = "typed."
 """Prefix, in a frame of events as sent, of the value that a text stands for; null when it stands for none."""
 
@@ -54,6 +56,8 @@ class Rule:
     """A record rule that a create meets only after its lifecycle rules."""
     suspect: pl.Expr | None = None
     """A cheaper expression, true at least wherever `broken` is; where it is false nothing more is asked. None: `broken`."""
+    by_source: Mapping[str, str] | None = None
+    """The message for events of a source for which it is another."""
     suggest: Callable[[str], str] | None = None
     """What was probably meant, from the value; asked once a distinct value and put for `{suggestion}`."""
 
@@ -83,6 +87,7 @@ def record_rule(
     on_create: bool = True,
     waits_for_parent: bool = False,
     severity: Severity = "error",
+    by_source: Mapping[str, str] | None = None,
 ) -> Rule:
     """Make a field dependency out of one function that serves whole columns and single values alike.
 
@@ -105,6 +110,7 @@ def record_rule(
         nullable=nullable,
         on_create=on_create,
         waits_for_parent=waits_for_parent,
+        by_source=by_source,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -24,6 +25,16 @@ def lacks_form(value: Any, pattern: str) -> Any:
     if isinstance(value, pl.Expr):
         return ~value.str.contains(f"^(?:{pattern})$")
     return _compiled(pattern).fullmatch(value) is None
+
+
+def of_source(source: Any, options: Mapping[str, Any], otherwise: Any) -> Any:
+    """Return what the option of an event's source gives, else the other one."""
+    if not isinstance(source, pl.Expr):
+        return options.get(source, otherwise)()
+    chosen = otherwise()
+    for name, option in options.items():
+        chosen = pl.when(source == name).then(option()).otherwise(chosen)
+    return chosen
 
 
 @lru_cache(maxsize=32)

@@ -15,6 +15,7 @@ from flows.commands.changes import difference_data, difference_text, in_a_senten
 from flows.commands.night import HELD, held_text, night_data, night_text, require_inbox
 from flows.lock import hold
 from flows.settings import load_settings
+from flows.telling import telling
 from flows.terminal import Answer, line, progress_bar, table
 from pipelines import acts
 from pipelines.acts import Acted
@@ -63,8 +64,10 @@ def rebuild(home: Home) -> Answer:
     """Make the warehouse anew."""
     require_home(home)
     settings = load_settings(home.root)
-    with hold(home, command="nightdrop rebuild"), progress_bar() as progress:
-        night = acts.rebuild(home, settings, progress=progress)
+    with telling(home, settings, "nightdrop rebuild") as teller, hold(home, command="nightdrop rebuild"):
+        with progress_bar() as progress:
+            night = acts.rebuild(home, settings, progress=progress)
+        teller.came_to(night)
     text = [line("The warehouse was made anew out of the archive and published.", "bold"), line(f"Warehouse  {home.warehouse}")]
     return Answer(night_data(night, home), [*text, *held_text(night.held)], HELD if night.held else 0)
 
@@ -164,8 +167,10 @@ def _act(home: Home, command: str, work: Act, done: str, next_step: str | None =
     """Do it with the home to oneself, and tell what came of it."""
     require_home(home)
     settings = load_settings(home.root)
-    with hold(home, command=f"nightdrop {command}"), progress_bar() as progress:
-        acted = work(settings, progress)
+    with telling(home, settings, f"nightdrop {command}") as teller, hold(home, command=f"nightdrop {command}"):
+        with progress_bar() as progress:
+            acted = work(settings, progress)
+        teller.came_to(acted.night)
     flips = _flips(home, acted.night)
     data = night_data(acted.night, home) | {
         "acted_on": acted.drops,

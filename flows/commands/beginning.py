@@ -31,6 +31,31 @@ _SETTINGS = """\
 # [registration_patterns]
 # individual = '(?s:(ID|PASS)-.+)'
 # company = '(?s:CR-.+)'
+
+# Who writes otherwise: a table for each source. A drop is of the first one that fits it: by `match`, a pattern of its path or a
+# list of such, else by the table's name, which is then the first folder that is no date, or the file's name without its dates.
+# [sources.acme]
+# match = "*/acme/*.csv"
+# delimiter = ";"                 # of its CSV
+# encoding = "cp1252"             # or another one of one byte a character
+# columns = { "Customer No" = "client_id" }              # what it calls them, and we
+# constants = { step = "create", category = "client" }   # cells that every row has though no column says them
+# hold_above = 0.1
+# registration_patterns = { company = 'HRB [0-9]+' }
+
+# Which drops are expected: of which source, for the business dates of which weekdays, until when (UTC), how many days later.
+# [[expected]]
+# source = "acme"
+# weekdays = ["mon", "tue", "wed", "thu", "fri"]
+# by = "06:30"
+# days_later = 1
+
+# Who is told when a run failed, drops are held or missing, or a larger share of its events is rejected: a URL gets a POST with
+# JSON, a command the same on its standard input.
+# [hooks]
+# url = "https://chat.example/hook"
+# command = ["/usr/local/bin/page-me"]
+# rejects_above = 0.1
 """
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.console import RenderableType
 
+from flows.settings import load_settings
 from flows.terminal import Answer, indented, line, table
 from pipelines.explaining import explain as tell
 from pipelines.home import Home
@@ -22,7 +23,7 @@ _WORDS = {"default": "the default: its create left it out", "unknown": "since th
 
 def explain(home: Home, entity_id: str, *, category: str | None, as_of: date | None) -> Answer:
     """Tell the story of an id, in every category that has it."""
-    story = tell(home, entity_id, category=category, as_of=as_of)
+    story = tell(home, entity_id, category=category, as_of=as_of, sources=load_settings(home.root).sources)
     text: list[RenderableType] = []
     for chapter in story.chapters:
         text += [line("")] if text else []

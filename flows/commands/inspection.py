@@ -1,4 +1,4 @@
-"""`status`, `drops`, `runs`, `query`: what the published warehouse says. They take no lock and change nothing."""
+"""`status`, `drops`, `runs`: what the published warehouse says. They take no lock and change nothing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import duckdb
 from rich.console import RenderableType
 
 from flows.commands.night import held_text
@@ -20,10 +19,9 @@ from pipelines.database import connect
 from pipelines.discovery import Candidate, discover, path_key
 from pipelines.home import Home
 from pipelines.pickup import Seen
-from pipelines.problems import NightdropError, UsageError
+from pipelines.problems import NightdropError
 from pipelines.summary import WHAT_NEXT, DropResult
 
-_ROWS_SHOWN = 1000
 _PENDING_SHOWN = 20
 
 
@@ -67,33 +65,6 @@ def runs(home: Home) -> Answer:
     rows = _runs(home)
     shown = ("run_id", "started_at", "state", "drops", "events", "applied", "rejected", "flipped", "seconds")
     return Answer({"runs": rows}, [_of(rows, shown) if rows else line("There was no run yet.")])
-
-
-def query(home: Home, sql: str) -> Answer:
-    """Ask the published warehouse; nothing can be changed by it and no other file is reached."""
-    if _is_empty(sql):
-        raise UsageError('the question is empty; wanted SQL, such as "SELECT count(*) FROM clients".')
-    with connect(home.warehouse, read_only=True) as con:
-        try:
-            found = con.execute(sql)
-            columns = [column[0] for column in found.description or ()]
-            rows = found.fetchall()
-        except (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException) as error:
-            raise UsageError(f"DuckDB does not understand the question: {error}") from None
-        except duckdb.Error as error:
-            raise NightdropError(f"DuckDB could not answer: {error}") from None
-    text: list[RenderableType] = [table(columns, [_with_nulls(row) for row in rows[:_ROWS_SHOWN]])]
-    if len(rows) > _ROWS_SHOWN:
-        text.append(line(f"The first {_ROWS_SHOWN:,} of {len(rows):,} rows; --json gives all.", "dim"))
-    return Answer({"columns": columns, "rows": rows}, text)
-
-
-def _is_empty(sql: str) -> bool:
-    """Tell whether there is nothing to ask: no statement, only blanks, `;` and comments."""
-    try:
-        return not duckdb.extract_statements(sql)
-    except duckdb.Error:
-        return False  # DuckDB says what is wrong when it is asked
 
 
 def _table(home: Home, name: str) -> list[dict[str, Any]]:
@@ -204,7 +175,3 @@ def _run_words(run: dict[str, Any] | None) -> str:
         return "none yet: `nightdrop run` makes the warehouse"
     ended = f"{run['finished_at']:%Y-%m-%d %H:%M:%S} UTC" if run["finished_at"] else "not ended"
     return f"{run['state']}, {ended}, {counted(run['events'] or 0, 'event')} ({run['run_id']})"
-
-
-def _with_nulls(row: tuple[Any, ...]) -> tuple[Any, ...]:
-    return tuple("NULL" if value is None else value for value in row)

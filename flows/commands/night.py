@@ -12,6 +12,7 @@ from rich.console import RenderableType
 
 from flows.lock import hold, holder_of
 from flows.settings import load_settings
+from flows.telling import telling
 from flows.terminal import Answer, counted, indented, line, plain, progress_bar, table
 from pipelines.discovery import discover
 from pipelines.headline import Headline, State, headline
@@ -27,9 +28,9 @@ _DROPS_SHOWN = 40
 
 def run(home: Home, *, only_date: date | None, prefect: bool) -> Answer:
     """Do the nightly job and tell what it came to."""
-    require_inbox(home)
     settings = load_settings(home.root)
     if prefect:
+        require_inbox(home)
         from flows.commands.orchestration import run_nightly
 
         holder = holder_of(home)
@@ -39,8 +40,11 @@ def run(home: Home, *, only_date: date | None, prefect: bool) -> Answer:
     else:
         from pipelines.night import run_night
 
-        with hold(home, command="nightdrop run"), progress_bar() as progress:
-            night = run_night(home, settings, only_date=only_date, progress=progress)
+        with telling(home, settings, "nightdrop run") as teller:
+            require_inbox(home)
+            with hold(home, command="nightdrop run"), progress_bar() as progress:
+                night = run_night(home, settings, only_date=only_date, progress=progress)
+            teller.came_to(night)
     return Answer(night_data(night, home), night_text(night, home), HELD if night.held else 0)
 
 
@@ -58,6 +62,7 @@ def night_data(night: Night, home: Home) -> dict[str, Any]:
     """Return what `--json` prints of a run."""
     steps = {name: round(seconds, 3) for name, seconds in night.steps.items()}
     data = asdict(night) | {"seconds": round(night.seconds, 3), "steps": steps, "held": len(night.held)}
+    data["missing"] = [asdict(late) for late in night.missing]
     return data | {"warehouse": str(home.warehouse), "reports": str(home.reports)}
 
 
@@ -66,6 +71,10 @@ def night_text(night: Night, home: Home) -> list[RenderableType]:
     decided = [drop for drop in night.drops if drop.status != "held"]
     text: list[RenderableType] = [_headline(night), *_came_to(night, home)]
     text += held_text(night.held)
+    if night.missing:
+        text += [line(""), line(f"{len(night.missing)} missing (expected by now, and not in the inbox)", "bold red")]
+        late = [(missing.business_date, missing.source, missing.by) for missing in night.missing]
+        text.append(table(("date", "source", "was to be there by"), late))
     if night.causes:
         text += [line(""), line("Root causes: rejected creates that others wait for", "bold"), *map(_cause, night.causes)]
     if night.reasons:

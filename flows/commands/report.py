@@ -8,6 +8,7 @@ from typing import Any
 
 from flows.commands.acts import require_home, target_of
 from flows.lock import hold
+from flows.settings import load_settings
 from flows.terminal import Answer, line
 from pipelines.database import connect
 from pipelines.home import Home
@@ -19,14 +20,14 @@ _DATES = "SELECT DISTINCT business_date FROM drops WHERE path = $target OR busin
 def report(home: Home, target: str) -> Answer:
     """Write the report of a date, or of the dates of a drop, and the page over all dates."""
     require_home(home)
-    named = target_of(home, target)
+    named, settings = target_of(home, target), load_settings(home.root)
     from pipelines.reporting import PAGE, UNDATED, write_reports
 
     with hold(home, command="nightdrop report"), connect(home.working, read_only=True) as con:
         days = [day for (day,) in con.execute(_DATES, {"target": str(named)}).fetchall()]
         if not days:
             raise UsageError(f"{target}: no drop has this date or path. Nothing was written. See `nightdrop drops`.")
-        files = write_reports(con, home, [day for day in days if day])
+        files = write_reports(con, home, [day for day in days if day], settings)
     pages = [home.reports / str(day) / PAGE if day else home.reports / UNDATED / "summary.json" for day in days]
     data: dict[str, Any] = {"dates": [day for day in days if day], "files": list(map(str, files)), "pages": list(map(str, pages))}
     return Answer(data, [line(f"Written  {page}") for page in pages] + [line(f"All dates  {home.reports / PAGE}")])
@@ -43,7 +44,7 @@ def pack(home: Home, target: str, source: str, *, out: Path, zipped: bool) -> An
     from pipelines.packs import LETTER, write_pack
 
     with hold(home, command="nightdrop report"), connect(home.working, read_only=True) as con:
-        made = write_pack(con, home, day, source, out, zipped=zipped)
+        made = write_pack(con, home, day, source, out, zipped=zipped, sources=load_settings(home.root).sources)
     data = {
         "source": source,
         "business_date": day,

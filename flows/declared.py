@@ -1,0 +1,176 @@
+"""The tables of `nightdrop.toml` about those who send: each value checked by itself, with the words for what was wanted."""
+
+from __future__ import annotations
+
+import re
+from datetime import time
+from fnmatch import translate
+from typing import Annotated, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from pipelines.calendar import Expected
+from pipelines.csvs import id_columns
+from pipelines.dialects import Dialect, delimiter_named, encoding_named
+from pipelines.home import Hooks
+from pipelines.sources import Source
+from validation.entities import ENTITIES
+from validation.fields import STEP
+
+Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+WEEKDAYS: tuple[Weekday, ...] = get_args(Weekday)
+
+
+class Patterns(BaseModel):
+    """The wanted form of a registration number per client type."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    individual: str | None = None
+    company: str | None = None
+
+    @field_validator("individual", "company")
+    @classmethod
+    def _means_the_same_everywhere(cls, pattern: str | None) -> str | None:
+        # Whole columns are matched by Polars (Rust), single values by Python: a pattern must be one in both.
+        if pattern is not None:
+            _compile(pattern)
+        return pattern
+
+
+class DeclaredSource(BaseModel):
+    """What is said of one who sends."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    match: Annotated[list[str], Field(min_length=1)] | str | None = None
+    delimiter: str = ","
+    encoding: str = "utf-8"
+    columns: dict[str, str] = {}
+    constants: dict[str, str] = {}
+    hold_above: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
+    registration_patterns: Patterns = Patterns()
+
+    @field_validator("match")
+    @classmethod
+    def _is_a_pattern(cls, match: list[str] | str | None) -> list[str] | str | None:
+        for pattern in [match] if isinstance(match, str) else match or []:
+            re.compile(translate(pattern))
+            if not pattern or pattern.startswith("/"):
+                raise ValueError("no path in the inbox")
+        return match
+
+    @field_validator("delimiter")
+    @classmethod
+    def _can_be_told_apart(cls, delimiter: str) -> str:
+        return delimiter_named(delimiter)
+
+    @field_validator("encoding")
+    @classmethod
+    def _has_lines(cls, encoding: str) -> str:
+        return encoding_named(encoding)
+
+    @field_validator("columns")
+    @classmethod
+    def _names_what_there_is(cls, columns: dict[str, str]) -> dict[str, str]:
+        for name in columns.values():
+            _is_known(name)
+        twice = [name for name in columns.values() if list(columns.values()).count(name) > 1]
+        if twice:
+            raise ValueError(f"{twice[0]!r} is given to two columns")
+        return columns
+
+    @field_validator("constants")
+    @classmethod
+    def _fills_what_there_is(cls, constants: dict[str, str]) -> dict[str, str]:
+        for name in constants:
+            _is_known(name)
+            if name in id_columns():
+                raise ValueError(f"{name!r} is an id: no two records have the same")
+        return constants
+
+    def source(self, name: str) -> Source:
+        """Return it as the pipeline takes it."""
+        return Source(
+            name,
+            (self.match,) if isinstance(self.match, str) else tuple(self.match or ()),
+            Dialect(self.delimiter, self.encoding, tuple(self.columns.items()), tuple(self.constants.items())),
+            self.hold_above,
+            self.registration_patterns.model_dump(exclude_none=True),
+        )
+
+
+class DeclaredExpected(BaseModel):
+    """A drop that is expected."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    source: Annotated[str, Field(min_length=1)]
+    weekdays: Annotated[list[Weekday], Field(min_length=1)] = list(WEEKDAYS)
+    by: str | time
+    days_later: Annotated[int, Field(ge=0, le=7, strict=True)] = 0
+
+    @field_validator("by")
+    @classmethod
+    def _is_a_time(cls, by: str | time) -> time:
+        found = time.fromisoformat(by) if isinstance(by, str) else by
+        if found.tzinfo is not None:
+            raise ValueError("a time with a zone")
+        return found
+
+    def expected(self) -> Expected:
+        """Return it as the pipeline takes it."""
+        days = frozenset(WEEKDAYS.index(day) for day in self.weekdays)
+        return Expected(self.source, days, self.by if isinstance(self.by, time) else time.min, self.days_later)
+
+
+class DeclaredHooks(BaseModel):
+    """Who is told."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    url: Annotated[str, Field(pattern="^https?://[^/]+")] | None = None
+    command: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)] | None = None
+    rejects_above: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
+
+    def hooks(self) -> Hooks:
+        """Return them as the pipeline takes them."""
+        return Hooks(self.url, tuple(self.command or ()), self.rejects_above)
+
+
+WANTED: dict[str, str] = {
+    "match": 'a pattern of paths in the inbox or a list of such, such as "*/acme/*.csv"',
+    "delimiter": 'one character that is no letter, digit, blank, quote or backslash, such as ";" or a tab, "\\t"',
+    "encoding": '"utf-8", or one of one byte a character such as "cp1252" or "iso-8859-15"',
+    "columns": 'the file\'s names and ours, such as { "Customer No" = "client_id" }',
+    "constants": 'our names and the cell that every row has, such as { step = "create" }',
+    "hold_above": "a share from 0 to 1, such as 0.5",
+    "registration_patterns": 'a table with `individual` and `company`, each a regular expression such as "CR-.+"',
+    "source": 'the name of a source, such as "acme"',
+    "weekdays": 'a list of "mon" "tue" "wed" "thu" "fri" "sat" "sun"',
+    "by": 'a time of the day, UTC, such as "06:30"',
+    "days_later": "days after the business date, 0 to 7",
+    "url": "an http or https address",
+    "command": 'a list: a program and what it is to be called with, such as ["/usr/local/bin/page-me", "night"]',
+    "rejects_above": "a share from 0 to 1, such as 0.1",
+}
+"""By key."""
+
+
+def _is_known(name: str) -> None:
+    spellings = {name for entity in ENTITIES.values() for name in entity.spellings}
+    if name not in {"category", "kind", STEP.name, *spellings}:
+        raise ValueError(f"{name!r} is no column we know")
+
+
+def _compile(pattern: str) -> None:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {error}") from None
+    import polars as pl
+
+    try:
+        pl.select(pl.lit("").str.contains(f"^(?:{pattern})$"))
+    except pl.exceptions.ComputeError:
+        raise ValueError("not a regular expression for whole columns (no look-around, no back references)") from None

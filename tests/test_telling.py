@@ -1,0 +1,214 @@
+"""Who is told what a run came to: the log, the hooks, the metrics, and what of the calendar is missing. Real listeners and programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import UTC, date, datetime, time, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+
+import duckdb
+import pytest
+from homes import deliver, home_in, night, rows
+
+from flows.cli import call
+from pipelines.calendar import Expected, missing
+from pipelines.problems import NightdropError
+
+MONDAY = date(2026, 11, 16)
+GOOD = (
+    b'{"category": "client", "data": {"step": "create", "client_id": "C1", "name": "Jo Secret", "email": "jo@example.com", '
+    b'"phone": "+254712345678", "address": "1 Main, Nairobi, KE", "country": "KE", "is_company": false, '
+    b'"registration_number": "ID-1", "gender": "male"}}\n'
+)
+BAD = GOOD.replace(b'"C1"', b'"C2"').replace(b"jo@example.com", b"nobody")
+
+
+class Listener:
+    """A local listener that keeps what it is sent and gives the answers it is told."""
+
+    def __init__(self, *answers: int) -> None:
+        self.bodies: list[dict] = []
+        told, left = self.bodies, list(answers)
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+                self.send_response(left.pop(0) if left else 200)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None: ...
+
+        self.server = HTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/secret-token"
+        self.thread = Thread(target=self.server.serve_forever)
+
+    def __enter__(self) -> Listener:
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.server.shutdown()
+        self.thread.join()
+        self.server.server_close()
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    for name in ("NIGHTDROP_HOME", "NIGHTDROP_LOG_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    return home_in(tmp_path / "night")
+
+
+def say(home, text: str) -> None:
+    (home.root / "nightdrop.toml").write_text(text)
+
+
+def test_a_webhook_is_told_of_held_drops_and_of_many_rejects(home, capsys):
+    deliver(home, {"2026-11-16/c.jsonl": GOOD + BAD, "nodate.jsonl": GOOD})
+    with Listener(500) as listener:
+        say(home, f'[hooks]\nurl = "{listener.url}"\nrejects_above = 0.3\n')
+        assert call(["run", "--home", str(home.root)]) == 3
+    first, told = listener.bodies  # the first was answered with an error, so it was sent again
+    assert first == told
+    assert told["about"] == ["held", "rejects"]
+    assert told["held"][0] | {"what_next": ""} == {
+        "path": "nodate.jsonl",
+        "business_date": None,
+        "reason": "no_business_date",
+        "what_next": "",
+    }
+    assert (told["applied"], told["rejected"], told["reasons"]) == (1, 1, {"invalid_email": 1})
+    assert "Secret" not in json.dumps(told)
+    assert "secret-token" not in (home.state / "nightdrop.log").read_text() + capsys.readouterr().err
+
+
+def test_a_command_is_told_of_a_failure_on_its_standard_input(home, tmp_path, capsys):
+    script = "import os, sys; open(sys.argv[1], 'w').write(os.environ['NIGHTDROP_ABOUT'] + sys.stdin.read())"
+    say(home, f"[hooks]\ncommand = {json.dumps([sys.executable, '-c', script, str(tmp_path / 'told')])}\n")
+    home.inbox.rmdir()
+    assert call(["run", "--home", str(home.root)]) == 1
+    told = (tmp_path / "told").read_text()
+    assert told.startswith("failed{")
+    assert "no inbox folder" in json.loads(told.removeprefix("failed"))["text"]
+
+
+def test_nobody_is_told_of_a_night_that_is_fine(home):
+    deliver(home, {"2026-11-16/c.jsonl": GOOD})
+    with Listener() as listener:
+        say(home, f'[hooks]\nurl = "{listener.url}"\nrejects_above = 0\n')
+        assert call(["run", "--home", str(home.root)]) == 0
+    assert listener.bodies == []
+
+
+def test_a_hook_that_fails_is_noted_and_fails_no_run(home, capsys):
+    deliver(home, {"nodate.jsonl": GOOD, "2026-11-16/c.jsonl": GOOD})
+    with Listener(500, 500, 500) as listener:
+        say(home, f'[hooks]\nurl = "{listener.url}"\ncommand = ["/no/such/program"]\n')
+        assert call(["run", "--home", str(home.root)]) == 3
+    err = capsys.readouterr().err
+    assert "the hook 127.0.0.1 could not be told: it answered 500" in err
+    assert "the hook /no/such/program could not be told: FileNotFoundError" in err
+    assert rows(home, "SELECT state FROM runs") == [("done",)]
+
+
+def test_the_log_has_one_json_object_a_line_and_nobodys_data(home, tmp_path, capsys):
+    deliver(home, {"2026-11-16/c.jsonl": GOOD + BAD})
+    call(["run", "--home", str(home.root), "--verbose"])
+    call(["withdraw", "2026-11-16", "--home", str(home.root), "--log-file", str(tmp_path / "own.log"), "--quiet"])
+    lines = [json.loads(line) for line in (home.state / "nightdrop.log").read_text().splitlines()]
+    assert [line["event"] for line in lines if line["event"] != "step"] == ["begin", "end"]
+    assert {line["step"] for line in lines if line["event"] == "step"} >= {"discover", "settle", "load", "publish"}
+    assert lines[-1]["rejected"] == 1
+    own = (tmp_path / "own.log").read_text()
+    assert {json.loads(line)["command"] for line in own.splitlines()} == {"withdraw"}
+    out, err = capsys.readouterr()
+    assert "step step=settle" in err
+    assert "Taken out" not in out
+    for secret in ("Secret", "nobody", "C2", "254712345678"):
+        assert secret not in own + (home.state / "nightdrop.log").read_text()
+
+
+def test_the_metrics_are_there_for_a_node_exporter(home):
+    deliver(home, {"2026-11-16/c.jsonl": GOOD + BAD, "nodate.jsonl": GOOD})
+    call(["--quiet", "run", "--home", str(home.root)])
+    text = (home.state / "metrics.prom").read_text()
+    for wanted in ("nightdrop_last_run_rejected 1.0", "nightdrop_held_drops 1.0", "nightdrop_last_run_failed 0.0"):
+        assert f"\n{wanted}\n" in text
+    home.inbox.rename(home.inbox.with_name("away"))
+    assert call(["run", "--home", str(home.root)]) == 1
+    assert "\nnightdrop_last_run_failed 1.0\n" in (home.state / "metrics.prom").read_text()
+
+
+WEEKDAYS = frozenset(range(5))
+
+
+def test_what_is_expected_and_not_there_is_missing_once_its_time_is_past(tmp_path):
+    home = home_in(tmp_path)
+    night(home, {"2026-11-16/acme/c.jsonl": GOOD, "2026-11-17/other/c.jsonl": BAD})
+    calendar = [Expected("acme", WEEKDAYS, time(6), 1), Expected("other", frozenset({0, 1}), time(22))]
+    with duckdb.connect(str(home.warehouse), read_only=True) as con:
+
+        def late(now: str) -> list[tuple[str, str]]:
+            found = missing(con, calendar, lambda path: path.split("/")[1], datetime.fromisoformat(now + "+00:00"))
+            return [(str(one.business_date), one.source) for one in found]
+
+        assert late("2026-11-16T21:59") == []
+        assert late("2026-11-16T22:00") == [("2026-11-16", "other")]
+        assert late("2026-11-18T05:59") == [("2026-11-16", "other")]
+        assert late("2026-11-18T06:00") == [("2026-11-16", "other"), ("2026-11-17", "acme")]
+        assert late("2026-11-23T05:00")[2:] == [(f"2026-11-{day}", "acme") for day in (18, 19, 20)]
+        assert ("2026-11-16", "other") not in late("2026-12-02T00:00")  # no news any more
+
+
+def test_a_missing_drop_is_said_in_the_answer_the_summary_and_the_hook(home, capsys):
+    today = datetime.now(UTC).date()
+    first = today - timedelta(days=3)
+    deliver(home, {f"{first}/acme/c.jsonl": GOOD})
+    with Listener() as listener:
+        every = '[[expected]]\nsource = "acme"\nby = "00:00"\ndays_later = 1\n'
+        say(home, f'{every}[hooks]\nurl = "{listener.url}"\n')
+        assert call(["run", "--home", str(home.root), "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    wanted = [str(today - timedelta(days=days)) for days in (2, 1)]
+    assert [late["business_date"] for late in answer["missing"]] == wanted
+    (told,) = listener.bodies
+    assert (told["about"], [late["source"] for late in told["missing"]]) == (["missing"], ["acme", "acme"])
+
+    def summary(day: str) -> dict:
+        return json.loads((home.reports / day / "summary.json").read_text())
+
+    assert [one["came"] for one in summary(str(first))["expected"]] == [True]
+    assert [(one["source"], one["came"]) for one in summary(wanted[0])["expected"]] == [("acme", False)]
+    assert "not yet" in (home.reports / wanted[0] / "index.html").read_text()
+    deliver(home, {f"{wanted[0]}/acme/c.jsonl": BAD})
+    call(["run", "--home", str(home.root)])
+    assert "1 missing" in capsys.readouterr().out
+    assert [one["came"] for one in summary(wanted[0])["expected"]] == [True]
+
+
+def test_a_home_that_is_busy_is_no_failure_to_be_told_of(home):
+    from flows.lock import hold
+
+    with Listener() as listener:
+        say(home, f'[hooks]\nurl = "{listener.url}"\n')
+        with hold(home, command="nightdrop run"):
+            assert call(["run", "--home", str(home.root)]) == 4
+    assert listener.bodies == []
+
+
+def test_what_is_not_ours_to_say_is_not_told_word_by_word(home, monkeypatch):
+    import pipelines.night
+
+    def fail(*_: object, **__: object) -> None:
+        raise ValueError("Jo Secret")
+
+    monkeypatch.setattr(pipelines.night, "run_night", fail)
+    with Listener() as listener:
+        say(home, f'[hooks]\nurl = "{listener.url}"\n')
+        assert call(["run", "--home", str(home.root)]) == 1
+    assert listener.bodies[0]["error"] == "ValueError; see data/state/failures.log"
+    assert NightdropError.__name__ not in listener.bodies[0]["text"]
+    assert Path(home.state / "failures.log").exists()
