@@ -1,0 +1,151 @@
+"""What a run asks of DuckDB, Pandera, the libraries and the exact reader, counted: speed held by numbers that do not jitter."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pandera.polars as pa
+import polars as pl
+import pytest
+from checked import create, line
+from homes import home_in, night
+
+import pipelines.reading
+from pipelines import database, eventlog
+from pipelines.home import Home
+from validation import emails, phones
+
+DAY = "2026-11-16"
+
+
+def clients(count: int, **fields: Any) -> bytes:
+    """Return so many ordinary creates; `{n}` in a field's text is the number of the event."""
+    texts = [{name: value.format(n=n) for name, value in fields.items()} for n in range(count)]
+    return b"".join(line("client", create("client", client_id=f"C{n}", **text)) for n, text in enumerate(texts))
+
+
+def counting(patch: pytest.MonkeyPatch, owner: Any, name: str, counted: Counter[str], *, rows_of: int | None = None) -> None:
+    """Count the calls of a function, and the rows of its frames in the argument `rows_of`."""
+    function = getattr(owner, name)
+
+    def counted_call(*arguments: Any, **options: Any) -> Any:
+        counted[name] += 1
+        if rows_of is not None:
+            counted[f"{name} rows"] += len(arguments[rows_of])
+        return function(*arguments, **options)
+
+    patch.setattr(owner, name, counted_call)
+
+
+class Counted:
+    """A connection that counts the statements it is given."""
+
+    def __init__(self, con: duckdb.DuckDBPyConnection, counted: Counter[str]) -> None:
+        self._con, self._counted = con, counted
+
+    def __enter__(self) -> Counted:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._con.close()
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("execute", "sql"):
+            self._counted["statements"] += 1
+        return getattr(self._con, name)
+
+
+def statements(patch: pytest.MonkeyPatch) -> Counter[str]:
+    counted: Counter[str] = Counter()
+    connect = duckdb.connect
+    patch.setattr(database.duckdb, "connect", lambda *arguments, **options: Counted(connect(*arguments, **options), counted))
+    return counted
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return home_in(tmp_path)
+
+
+def test_the_statements_of_a_run_do_not_grow_with_its_events(tmp_path: Path) -> None:
+    asked = []
+    for count in (20, 2_000):
+        with pytest.MonkeyPatch.context() as patch:
+            counted = statements(patch)
+            night(home_in(tmp_path / str(count)), {f"{DAY}.jsonl": clients(count)})
+        asked.append(counted["statements"])
+    assert asked[0] == asked[1] > 0
+
+
+def test_the_statements_of_a_catch_up_grow_by_a_few_a_drop_and_not_with_the_dates_that_stand(tmp_path: Path) -> None:
+    asked = []
+    for days in (2, 12):
+        drops = {f"2026-11-{day:02}.jsonl": clients(3).replace(b'"C', f'"D{day}-'.encode()) for day in range(1, days + 1)}
+        with pytest.MonkeyPatch.context() as patch:
+            counted = statements(patch)
+            night(home_in(tmp_path / str(days)), drops)
+        asked.append(counted["statements"])
+    assert asked[1] - asked[0] <= 4 * 10
+
+
+def test_plain_lines_and_cells_never_reach_the_exact_reader(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: Counter[str] = Counter()
+    counting(monkeypatch, pipelines.reading, "read_line", read)
+    counting(monkeypatch, pipelines.reading, "read_record", read)
+    csv = b"step,client_id,city\n" + b"".join(b"update,C%d,Oslo\n" % n for n in range(500))
+    done = night(home, {f"{DAY}/a.jsonl": clients(500), f"{DAY}/b.csv": csv})
+    assert (done.applied, read) == (1_000, Counter())
+
+
+def test_the_libraries_are_asked_once_a_distinct_value_and_never_about_plain_ones(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: Counter[str] = Counter()
+    counting(monkeypatch, emails, "validate_email", asked)
+    counting(monkeypatch, phones.phonenumbers, "parse", asked)
+    for cached in (emails._library_takes, phones._library_takes):
+        cached.cache_clear()
+    night(home, {f"{DAY}/plain.jsonl": clients(400, email="jane.doe{n}@example.com", phone="+4420794609{n:02}")})
+    assert asked["validate_email"] == 0
+    asked.clear()
+    unusual = clients(400, email="zoë@bücher.example.com").replace(b'"C', b'"U')
+    night(home, {f"{DAY}/unusual.jsonl": unusual})
+    assert asked["validate_email"] == 1
+
+
+def test_pandera_looks_at_suspect_rows_alone(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: Counter[str] = Counter()
+    counting(monkeypatch, pa.DataFrameSchema, "validate", looked, rows_of=1)
+    bad = clients(10, country="UK").replace(b'"C', b'"B')
+    done = night(home, {f"{DAY}/a.jsonl": clients(1_000), f"{DAY}/b.jsonl": bad}, hold_above=1.0)
+    assert done.rejected == 10
+    assert looked["validate rows"] <= 20
+
+
+def test_a_late_drop_reads_the_records_it_names_out_of_the_log_and_no_others(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    night(home, {"2026-11-17.jsonl": clients(2_000)})
+    read: Counter[str] = Counter()
+    having = eventlog.Logged.having
+
+    def counted(self: eventlog.Logged, kind: str, column: str, values: pl.Series) -> pl.DataFrame:
+        found = having(self, kind, column, values)
+        read["rows"] += len(found)
+        return found
+
+    monkeypatch.setattr(eventlog.Logged, "having", counted)
+    late = b"".join(line("client", {"step": "update", "client_id": f"C{n}", "city": "Oslo"}) for n in range(30))
+    done = night(home, {"2026-11-16.jsonl": late})
+    assert done.events == 60
+    assert 0 < read["rows"] <= 2 * 30
+
+
+def test_a_run_with_nothing_new_decides_and_reports_nothing(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    night(home, {f"{DAY}.jsonl": clients(50)})
+    done: Counter[str] = Counter()
+    counting(monkeypatch, pipelines.reading, "read_chunks", done)
+    counting(monkeypatch, pa.DataFrameSchema, "validate", done)
+    again = night(home)
+    assert (again.events, again.dates, done) == (0, (), Counter())
