@@ -27,6 +27,8 @@ OURS = [
     r"state/archive/[0-9a-f]{2}/[0-9a-f]{64}",
     r"state/log/[^/.]+\.\d{6}/(index\.)?[a-z]+(-\d+)?\.parquet",
     r"state/bounces/[^/.][^/]*\.parquet",
+    r"state/nightdrop\.log",
+    r"state/metrics\.prom",
 ]
 """What lies under data/, the inbox aside, when nobody is at work."""
 
