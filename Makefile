@@ -5,13 +5,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: run test lock
+.PHONY: run test lock deploy
 
 run: $(READY)
 	@$(BIN)/nightdrop run --prefect; code=$$?; [ $$code -eq 0 ] || [ $$code -eq 3 ] || exit $$code
 
 test: $(READY)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/pytest -q -n 2
+
+# What PREFECT_API_URL's server is told of the home at NIGHTDROP_HOME; again after an upgrade. Nothing is fetched.
+deploy: export NIGHTDROP_HOME := $(abspath $(or $(NIGHTDROP_HOME),.))
+deploy: $(READY)
+	@$(BIN)/prefect work-pool create nightdrop --type process --overwrite
+	@$(BIN)/prefect --no-prompt deploy --all
 
 lock: $(READY)
 	$(BIN)/python -m pip install --quiet uv
