@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pipelines.calendar import Expected
 from pipelines.sources import Sources
+from pipelines.stores import RemoteInbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +95,8 @@ class Settings:
 
     calendar: tuple[Expected, ...] = ()
     """Which drops are expected when."""
+    inboxes: tuple[RemoteInbox, ...] = ()
+    """Inboxes elsewhere, whose files are brought here before a night."""
     hooks: Hooks = field(default_factory=Hooks)
 
     def hold_above_for(self, path: str) -> float:
