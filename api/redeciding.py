@@ -21,6 +21,7 @@ from api.publication import Publication
 from pipelines.corrections import log_path
 from pipelines.database import query
 from pipelines.deciding import Living, Stage, decide
+from pipelines.diary import last_rule_set
 from pipelines.discovery import path_key
 from pipelines.eventlog import EDITIONS, FIXES, EventLog, PartWriter
 from pipelines.home import Home
@@ -92,7 +93,7 @@ def _write_part(folder: Path, pending: Sequence[Pending], ids: set[str], rules: 
 
 def _living(con: duckdb.DuckDBPyConnection, log: EventLog, pending: Sequence[Pending], records: Sequence[int]) -> Living:
     """Return the drops of the publication with the pending lines among them."""
-    logged = log.editions(_rule_set(con)).unique(["path", "sha256"], keep="last")
+    logged = log.editions(last_rule_set(con)).unique(["path", "sha256"], keep="last")
     drops = query(con, "SELECT business_date, path, sha256, records FROM drops WHERE status = 'applied'")
     columns = ["business_date", "path", "sha256", "part", "drop", "records"]
     drops = drops.join(logged, on=["path", "sha256"], how="left").select(columns)
@@ -119,13 +120,6 @@ def _fixes(con: duckdb.DuckDBPyConnection, logged: pl.DataFrame, living: pl.Data
     ranks = living.select("rank", "business_date", original="path")
     joined = named.join(logged, on=["path", "sha256"], how="left").join(ranks, on="original", how="inner")
     return joined.rename({"sha256": "file"}).select(*FIXES).cast(pl.Schema(FIXES))
-
-
-def _rule_set(con: duckdb.DuckDBPyConnection) -> str:
-    rows = con.execute(
-        "SELECT rule_set FROM runs WHERE state = 'done' AND rule_set IS NOT NULL ORDER BY started_at DESC LIMIT 1"
-    ).fetchall()
-    return str(rows[0][0]) if rows else ""
 
 
 def _records(stage: Stage) -> dict[str, dict[str, Any] | None]:

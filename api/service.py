@@ -20,7 +20,6 @@ from pipelines.archive import Archive
 from pipelines.home import Home, Settings
 from pipelines.journals import journal_path
 from pipelines.problems import HomeBusyError, NightdropError
-from validation.rulebook import RuleBook
 
 _LOG = logging.getLogger("nightdrop.api")
 _LOOK_EVERY = 0.2
@@ -33,7 +32,7 @@ class Service:
     def __init__(self, home: Home, settings: Settings) -> None:
         self.home = home
         self._sources = settings.sources
-        self._rules = RuleBook.of(settings.registration_patterns, self._sources.patterns(), reading=self._sources.reading())
+        self._rules = settings.rules()
         self.journal = Journal(home.inbox, self._put_back)
         self.journal.mend()
         self.records = self._read()

@@ -103,6 +103,13 @@ def last_run(con: duckdb.DuckDBPyConnection) -> str | None:
     return found[0][0] if found else None
 
 
+def last_rule_set(con: duckdb.DuckDBPyConnection) -> str:
+    """Return the fingerprint of the rules that decided last, by the order of writing and no clock; empty before the first run."""
+    rows = con.execute("SELECT rule_set FROM runs WHERE state = 'done' AND rule_set IS NOT NULL ORDER BY rowid DESC LIMIT 1")
+    found = rows.fetchall()
+    return str(found[0][0]) if found else ""
+
+
 def write_run(con: duckdb.DuckDBPyConnection, moment: Moment, numbers: Mapping[str, int], rule_set: str) -> None:
     """Put this run into `runs`, done: it commits with what it did."""
     finished = moment.finished

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipelines.calendar import Expected
 from pipelines.sources import Sources
+
+if TYPE_CHECKING:  # it brings Polars, and `nightdrop --help` has no use for that
+    from validation.rulebook import RuleBook
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,3 +111,9 @@ class Settings:
         """Return the share of refused records above which a drop of that path is held."""
         source = self.sources.of(path)
         return self.hold_above if source is None or source.hold_above is None else source.hold_above
+
+    def rules(self) -> RuleBook:
+        """Return the rules as these settings have them."""
+        from validation.rulebook import RuleBook
+
+        return RuleBook.of(self.registration_patterns, self.sources.patterns(), reading=self.sources.reading())

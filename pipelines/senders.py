@@ -13,6 +13,7 @@ import polars as pl
 from pipelines.archive import Archive
 from pipelines.checking import check
 from pipelines.database import query
+from pipelines.diary import last_rule_set
 from pipelines.discovery import drop_format
 from pipelines.eventlog import CHOSEN, FIXES, EventLog
 from pipelines.home import Home, Settings
@@ -79,9 +80,7 @@ class Senders:
             "SELECT business_date, path, sha256 FROM drops SEMI JOIN paths USING (path) WHERE status = 'applied' ORDER BY path",
             paths=paths,
         )
-        last = "SELECT rule_set FROM runs WHERE state = 'done' AND rule_set IS NOT NULL ORDER BY rowid DESC LIMIT 1"
-        rule_set = query(self.con, last)["rule_set"]
-        logged = self.log.editions(rule_set[0] if len(rule_set) else "").unique(["path", "sha256"], keep="last")
+        logged = self.log.editions(last_rule_set(self.con)).unique(["path", "sha256"], keep="last")
         return (
             drops.join(logged, on=["path", "sha256"], how="left", maintain_order="left")
             .with_row_index("rank")

@@ -31,7 +31,6 @@ from pipelines.loading import Loaded, Moment, load
 from pipelines.manifests import read_manifest
 from pipelines.pickup import Seen, Unreachable, archive_drop, read_into_log
 from pipelines.summary import DropResult, Progress, RootCause, StepRunner
-from validation.rulebook import RuleBook
 
 T = TypeVar("T")
 _CAUSES_TOLD = 5
@@ -121,7 +120,7 @@ class Shift:
         self.archive, self.log = Archive(home.archive), EventLog(home.log)
         self.archive.sweep()
         self.log.sweep()
-        self.rules = RuleBook.of(settings.registration_patterns, settings.sources.patterns(), reading=settings.sources.reading())
+        self.rules = settings.rules()
         self._last_run = diary.last_run(con)
         self.book: Book = read_book(home.book, self._last_run)
         self.again: set[tuple[str, str]] = set()
