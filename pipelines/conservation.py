@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ import polars as pl
 
 from pipelines.database import handed_over
 from pipelines.problems import NightdropError
+from validation.entities import ENTITIES
 from validation.fields import Entity, FieldType
 
 if TYPE_CHECKING:  # each of them asks this module
@@ -24,6 +26,7 @@ if TYPE_CHECKING:  # each of them asks this module
 
 _POSITION = ("business_date", "path", "line")
 _BY_EVENT = ("events", "rejections", "warnings", "loan_changes")
+"""Tables that a decision tells how many rows they get."""
 
 
 def same(where: str, one: str, first: object, other: str, second: object) -> None:
@@ -46,9 +49,9 @@ def of_checking(checked: Checked) -> None:
     same("checking", "records with a reason though sound, or with none though not", unexplained, "allowed", 0)
 
 
-def of_the_log(index: pl.DataFrame, drops: pl.DataFrame) -> None:
-    """Assert that the log gave back every record of those drops that reading counted (`records`)."""
-    same("event log", "records read", int(drops["records"].sum()), "records found again", len(index))
+def of_the_log(index: pl.DataFrame, records: int) -> None:
+    """Assert that the log gave back every record that reading counted."""
+    same("event log", "records read", records, "records found again", len(index))
 
 
 def of_the_findings(index: pl.DataFrame, reasons: pl.DataFrame, warnings: pl.DataFrame) -> None:
@@ -106,6 +109,20 @@ class Ledger:
     sums: dict[str, dict[str, Decimal]]
     """Table -> money field -> sum over its records."""
 
+    def expect(self, decision: Decision) -> None:
+        """Add what the tables get from a decision about events that come after all that stands."""
+        of_deciding(decision)
+        for table, rows in _incoming(decision).items():
+            self.rows[table] += rows
+        for stage in decision.stages:
+            entity, new = stage.entity, stage.settled.versions
+            again = stage.before.select(entity.id, "valid_from").join(new, on=[entity.id, "valid_from"], how="semi")
+            self.rows[entity.table] += len(stage.settled.lives) - len(stage.before)
+            self.rows[entity.history] += len(new) - len(again)
+            sums = self.sums.get(entity.table, {})
+            for name, added in _added_up(stage, list(sums)).items():
+                sums[name] += added - Decimal(stage.before[name].sum() or 0)
+
     def close(self, con: duckdb.DuckDBPyConnection) -> None:
         """Raise NightdropError where a table holds other than it must."""
         for table, rows in self.rows.items():
@@ -115,19 +132,37 @@ class Ledger:
                 same(f"table {table}", f"is what the applied events add up to in {field}", sums[field], "is its sum", now)
 
 
-def open_ledger(con: duckdb.DuckDBPyConnection, decision: Decision, living: Living) -> Ledger:
+def ledger_before(con: duckdb.DuckDBPyConnection, since: date) -> Ledger:
+    """Return what must be in the tables once all from a business date on is taken out of them."""
+    ledger = Ledger({}, {})
+    for table in _BY_EVENT:
+        ledger.rows[table] = _count(con, f"{table} WHERE business_date < $since", since=since)
+    for entity in ENTITIES.values():
+        stood = f"(FROM {entity.history} WHERE valid_from < $since AND (valid_to IS NULL OR valid_to >= $since))"
+        ledger.rows[entity.table] = _count(con, stood, since=since)
+        ledger.rows[entity.history] = _count(con, f"{entity.history} WHERE valid_from < $since", since=since)
+        if fields := money_fields(entity):
+            ledger.sums[entity.table] = _sums(con, stood, fields, since=since)
+    return ledger
+
+
+def _incoming(decision: Decision) -> dict[str, int]:
+    return {
+        "events": int(decision.events["added"].sum()),
+        "rejections": len(decision.reasons),
+        "warnings": len(decision.warnings),
+        "loan_changes": sum(stage.settled.counted[2] for stage in decision.stages),
+    }
+
+
+def open_ledger(con: duckdb.DuckDBPyConnection, decision: Decision, living: Living, since: date) -> Ledger:
     """Return what must be in the tables after `load`: what is there, less what is taken out, and what is put in."""
     of_deciding(decision)
     same("deciding", "records of new drops", _records(living), "to be written", int(decision.events["added"].sum()))
     ledger = Ledger({}, {})
     again = decision.events.filter(pl.col("sound") & ~pl.col("added")).select("rank", "line")
     again = again.join(living.drops.select("rank", "business_date", "path"), on="rank", how="inner").select(_POSITION)
-    incoming = {
-        "events": int(decision.events["added"].sum()),
-        "rejections": len(decision.reasons),
-        "warnings": len(decision.warnings),
-        "loan_changes": sum(stage.settled.counted[2] for stage in decision.stages),
-    }
+    incoming = _incoming(decision)
     with handed_over(con, gone=living.gone.select("business_date", "path"), again=again):
         for table in _BY_EVENT:
             out = _count(con, f"{table} SEMI JOIN gone USING (business_date, path)")
@@ -137,7 +172,7 @@ def open_ledger(con: duckdb.DuckDBPyConnection, decision: Decision, living: Livi
                 )
             ledger.rows[table] = _count(con, table) - out + incoming[table]
     for stage in decision.stages:
-        _expect(con, ledger, stage, decision)
+        _expect(con, ledger, stage, since)
     return ledger
 
 
@@ -145,7 +180,7 @@ def _records(living: Living) -> int:
     return int(living.drops.filter("added")["records"].sum())
 
 
-def _expect(con: duckdb.DuckDBPyConnection, ledger: Ledger, stage: Stage, decision: Decision) -> None:
+def _expect(con: duckdb.DuckDBPyConnection, ledger: Ledger, stage: Stage, since: date) -> None:
     entity = stage.entity
     if stage.touched.is_empty():
         ledger.rows |= {table: _count(con, table) for table in (entity.table, entity.history)}
@@ -155,7 +190,7 @@ def _expect(con: duckdb.DuckDBPyConnection, ledger: Ledger, stage: Stage, decisi
         after = len(stage.settled.lives)
         ledger.rows[entity.table] = _count(con, entity.table) - _count(con, f"{entity.table} AS t {mine}") + after
         young = f"(FROM {entity.history} WHERE valid_to IS NULL OR valid_to >= $since) AS t {mine}"
-        kept = _count(con, entity.history) - _count(con, young, since=decision.since)
+        kept = _count(con, entity.history) - _count(con, young, since=since)
         ledger.rows[entity.history] = kept + len(stage.before) + len(stage.settled.versions)
         fields = money_fields(entity)
         if fields:
@@ -186,7 +221,7 @@ def _count(con: duckdb.DuckDBPyConnection, source: str, **parameters: object) ->
     return int(rows)
 
 
-def _sums(con: duckdb.DuckDBPyConnection, source: str, fields: list[str]) -> dict[str, Decimal]:
+def _sums(con: duckdb.DuckDBPyConnection, source: str, fields: list[str], **parameters: object) -> dict[str, Decimal]:
     asked = ", ".join(f"coalesce(sum({name}), 0)" for name in fields)
-    (found,) = con.execute(f"SELECT {asked} FROM {source}").fetchall()
+    (found,) = con.execute(f"SELECT {asked} FROM {source}", parameters).fetchall()
     return {name: Decimal(value) for name, value in zip(fields, found, strict=True)}

@@ -15,8 +15,9 @@ import duckdb
 import polars as pl
 
 from pipelines import conservation, standing
-from pipelines.eventlog import CHOSEN, EventLog, index_of
+from pipelines.eventlog import CHOSEN, EventLog, Logged, index_of
 from pipelines.settling import Settled, nothing_settled, settle
+from pipelines.standing import Standing
 from validation.entities import ENTITIES
 from validation.fields import Entity
 from validation.rulebook import RuleBook
@@ -67,7 +68,6 @@ class Decision:
     `reasons`, `warnings`: pos, code, field, value, message, of those events whose verdict was decided.
     """
 
-    since: date
     stages: tuple[Stage, ...]
     stood: pl.DataFrame
     events: pl.DataFrame
@@ -85,7 +85,33 @@ def decide(
     source_of: Callable[[str], str],
 ) -> Decision:
     """Decide anew what the change touches from `since` on; `source_of` names the sender of a drop by its path."""
-    return _Deciding(con, log, living, since, rules, source_of=source_of).decide()
+    recent = living.drops.filter(pl.col("business_date") >= since)
+    added, old = recent.filter("added"), recent.filter(~pl.col("added"))
+    ranks = recent.select("business_date", "path", "rank")
+    return _Deciding(
+        standing.AsOf(con, since, ranks),
+        rules,
+        ranks,
+        log.read(added.select(*CHOSEN), living.fixes),
+        None if old.is_empty() else log.read(old.select(*CHOSEN), living.fixes),
+        gone=standing.records_named(con, living.gone),
+        records=int(added["records"].sum()),
+        source_of=source_of,
+    ).decide()
+
+
+def decide_next(
+    con: duckdb.DuckDBPyConnection,
+    events: Logged,
+    ranks: pl.DataFrame,
+    rules: RuleBook,
+    *,
+    records: int,
+    source_of: Callable[[str], str],
+) -> Decision:
+    """Decide events that come after all that stands: `records` of the log, of drops with `ranks` (business_date, path, rank)."""
+    none = standing.records_named(con, pl.DataFrame())
+    return _Deciding(standing.Now(con), rules, ranks, events, None, gone=none, records=records, source_of=source_of).decide()
 
 
 class _Deciding:
@@ -93,24 +119,20 @@ class _Deciding:
 
     def __init__(
         self,
-        con: duckdb.DuckDBPyConnection,
-        log: EventLog,
-        living: Living,
-        since: date,
+        stands: Standing,
         rules: RuleBook,
+        ranks: pl.DataFrame,
+        added: Logged,
+        old: Logged | None,
         *,
+        gone: pl.DataFrame,
+        records: int,
         source_of: Callable[[str], str],
     ) -> None:
-        recent = living.drops.filter(pl.col("business_date") >= since)
-        self.con, self.since, self.rules = con, since, rules
-        self.ranks = recent.select("business_date", "path", "rank")
+        self.stands, self.rules, self.ranks, self.added, self.old, self.gone = stands, rules, ranks, added, old, gone
         self.source_of = source_of
-        self.added = log.read(recent.filter("added").select(*CHOSEN), living.fixes)
-        self.old = log.read(recent.filter(~pl.col("added")).select(*CHOSEN), living.fixes)
         self.added_index = self.added.index().collect()
-        conservation.of_the_log(self.added_index, recent.filter("added"))
-        self.has_old = not recent.filter(~pl.col("added")).is_empty()
-        self.gone = standing.records_named(con, living.gone)
+        conservation.of_the_log(self.added_index, records)
         self.stages: dict[str, Stage] = {}
         self.stood: list[pl.DataFrame] = []
         self.named: list[pl.DataFrame] = []
@@ -128,19 +150,13 @@ class _Deciding:
         applied = events.filter("applied").select("pos")
         reasons, warnings = (self.added.every(kind).select(columns).collect() for kind in ("reasons", "warnings"))
         conservation.of_the_findings(self.added_index, reasons, warnings)
+        repeated = [warnings] if self.old is None else [warnings, self.old.every("warnings").select(columns).collect()]
         return Decision(
-            self.since,
             tuple(self.stages.values()),
             pl.concat([pl.DataFrame(schema=standing.VERDICTS), *self.stood]),
             events,
             pl.concat([reasons, *(part.reasons for part in settled)]).join(decided, on="pos", how="semi"),
-            pl.concat(
-                [
-                    warnings,
-                    self.old.every("warnings").select(columns).collect(),
-                    *(part.warnings for part in settled),
-                ]
-            ).join(applied, on="pos", how="semi"),
+            pl.concat([*repeated, *(part.warnings for part in settled)]).join(applied, on="pos", how="semi"),
         )
 
     def _settle(self, entity: Entity) -> None:
@@ -153,12 +169,12 @@ class _Deciding:
         with ThreadPoolExecutor(1) as pool:
             # The log is read while the warehouse is asked.
             reading = pool.submit(self._logged, entity, touched)
-            before = standing.records_before(self.con, entity, touched, self.since)
+            before = self.stands.records(entity, touched)
             was = None
-            if self.has_old:
-                verdicts = standing.verdicts_on(self.con, entity, touched, self.since)
+            if self.old is not None and isinstance(self.stands, standing.AsOf):
+                verdicts = self.stands.verdicts(entity, touched)
                 self.stood.append(verdicts)
-                was = standing.lives(self.con, entity, touched, self.since, self.ranks, verdicts=verdicts)
+                was = self.stands.lives(entity, touched, verdicts=verdicts)
             sound = reading.result()
         parents = self._parents(entity, before, sound)
         settled = settle(entity, self.rules.record_rules[entity.category], before, sound, parents)
@@ -171,7 +187,7 @@ class _Deciding:
     def _logged(self, entity: Entity, touched: pl.DataFrame) -> pl.DataFrame:
         """Return the sound events of the touched records, as `settle` takes them; keep what else the log says of them."""
         events = self.added.every(entity.category).collect()
-        if self.has_old:
+        if self.old is not None:
             events = pl.concat([events, self.old.having(entity.category, entity.id, touched["id"])])
             self.named.append(self.old.having(index_of(entity.category), "entity_id", touched["id"]))
         named = events.select("pos", "rank", "step", "sent", *entity.names, date="business_date")
@@ -192,7 +208,7 @@ class _Deciding:
             self.added_index.filter(mine).select(id="entity_id"),
             self.gone.filter(mine).select(id="entity_id"),
         ]
-        if entity.parent is not None and self.has_old and not self.changed[entity.parent].is_empty():
+        if entity.parent is not None and self.old is not None and not self.changed[entity.parent].is_empty():
             hanging = self.old.having(index_of(entity.category), "parent_id", self.changed[entity.parent]["id"])
             ids.append(hanging.select(id="entity_id"))
         return pl.concat(ids).drop_nulls().unique()
@@ -209,8 +225,7 @@ class _Deciding:
         """Return the lives of those records as this change leaves them: settled now, or as the warehouse has them."""
         stage = self.stages[entity.category]
         others = ids.join(stage.touched, on="id", how="anti")
-        standing_lives = standing.lives(self.con, entity, others, self.since, self.ranks)
-        return pl.concat([stage.settled.lives.join(ids, on="id", how="semi"), standing_lives])
+        return pl.concat([stage.settled.lives.join(ids, on="id", how="semi"), self.stands.lives(entity, others)])
 
     def _events(self) -> pl.DataFrame:
         """Return every event that is decided anew, or whose client may have changed."""
@@ -230,7 +245,7 @@ class _Deciding:
             "warnings",
         ]
         index = [self.added_index.select(columns).with_columns(added=pl.lit(True))]
-        if self.has_old:
+        if self.old is not None:
             of_record = pl.concat([self.added_index.clear(), *self.named]).select(columns)
             of_loan = of_record.clear()
             if not self.changed["loan"].is_empty():

@@ -6,12 +6,14 @@ alone, so a lost part is read again from the archive.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
@@ -32,6 +34,16 @@ EDITIONS = {
 """One edition of one drop; `drop` is its number within the part, `released` whether it was read as it is."""
 CHOSEN = {"part": pl.String(), "drop": pl.UInt32(), "rank": pl.Int64(), "business_date": pl.Date()}
 """Editions to read from the log, with the place each has among the living drops."""
+UNITS = {
+    "number": pl.Int64(),
+    "drop": pl.UInt32(),
+    "first_line": pl.Int64(),
+    "last_line": pl.Int64(),
+    "records": pl.Int64(),
+    "bytes": pl.Int64(),
+    "alone": pl.Boolean(),
+}
+"""What one number of a part's files has of one drop (`alone`: and of no other): a run of its lines; `bytes` without line ends."""
 FIXES = {
     "part": pl.String(),
     "drop": pl.UInt32(),
@@ -45,9 +57,9 @@ FIXES = {
 LINES_A_DROP = 1 << 40
 """A position is one number: rank of the drop times this, plus the line."""
 _WRITING = ".writing-"
-_FILES = "nightdrop.files.3"
-"""Where the file of editions keeps the names of the others in its part. A part of another form (1: without counts, 2: one index)
-has none here and is read again."""
+_FILES = "nightdrop.files.4"
+"""Where the file of editions keeps the names of the others in its part, and its units. A part of another form (1: without counts,
+2: one index, 3: without units) has none here and is read again."""
 
 
 def position() -> pl.Expr:
@@ -84,6 +96,7 @@ class PartWriter:
         shutil.rmtree(self._writing, ignore_errors=True)
         self._writing.mkdir(parents=True)
         self._number = 0
+        self._units: list[tuple[object, ...]] = []
 
     def write(self, checked: Checked) -> None:
         """Add what checking gave for some events."""
@@ -92,14 +105,16 @@ class PartWriter:
             frames[index_of(category)] = index
         for kind, frame in frames.items():
             if not frame.is_empty():
-                file = self._writing / f"{kind}-{self._number:06}.parquet"
+                file = self._writing / _file_name(kind, self._number)
                 with _refusals_as_os_errors(file):
                     frame.write_parquet(file, compression="lz4", statistics=False)
+        self._units += _units(checked.index, self._number).iter_rows()
         self._number += 1
 
     def close(self, editions: pl.DataFrame) -> None:
         """Finish the part: only the rows of these editions (columns `EDITIONS`) count."""
-        files = {_FILES: ",".join(sorted(file.name for file in self._writing.iterdir()))}
+        names = sorted(file.name for file in self._writing.iterdir())
+        files = {_FILES: json.dumps({"files": names, "units": self._units})}
         file = self._writing / "editions.parquet"
         with _refusals_as_os_errors(file):
             editions.select(*EDITIONS).write_parquet(file, metadata=files)
@@ -115,22 +130,38 @@ class PartWriter:
         shutil.rmtree(self._writing, ignore_errors=True)
 
 
+def _units(index: pl.DataFrame, number: int) -> pl.DataFrame:
+    """Return the units (`UNITS`) of the files that hold what that index of records is about."""
+    line = pl.col("line")
+    units = index.group_by("drop", maintain_order=True).agg(
+        line.min().alias("first_line"), line.max().alias("last_line"), records=pl.len(), bytes=pl.col("byte_length").sum()
+    )
+    return units.with_columns(number=pl.lit(number, dtype=pl.Int64), alone=pl.len() == 1).select(*UNITS)
+
+
 class Logged:
-    """What the log has of chosen editions; every row with `rank`, `pos`, `business_date`.
+    """What the log has of chosen units; every row with `rank`, `pos`, `business_date`.
 
     Kinds are `reasons`, `warnings`, the categories, whose rows are the sound events, and an index a category of all its records,
     with `file`: the resubmitted file a record comes from, null for one that comes from its drop.
     """
 
-    def __init__(self, place: Callable[[str], Path], chosen: pl.DataFrame, fixes: pl.DataFrame) -> None:
-        self._place, self._chosen = place, chosen
-        self._fixes = fixes.join(chosen, on="rank", how="semi")
+    def __init__(self, place: Callable[[str], Path], units: pl.DataFrame, fixes: pl.DataFrame) -> None:
+        self._place, self._units = place, units
+        self._chosen = units.select(*CHOSEN).unique(maintain_order=True)
+        runs = units.select("rank", "first_line", "last_line")
+        within = pl.col("line").is_between("first_line", "last_line")
+        self._fixes = fixes.join(runs, on="rank", how="inner").filter(within).select(fixes.columns)
 
     def every(self, kind: str) -> pl.LazyFrame:
         """Return all rows of a kind."""
         frames = [pl.LazyFrame(schema=_placed(kind))]
-        for (part,), drops in self._chosen.group_by("part", maintain_order=True):
-            frames += [self._in_place(kind, rows, drops.lazy()) for rows in self._scan(kind, [str(part)])]
+        for (part, number), units in self._units.group_by("part", "number", maintain_order=True):
+            file = self._place(str(part)) / _file_name(kind, int(str(number)))
+            if file.exists():
+                rows = pl.scan_parquet(file, glob=False)
+                alone = units["alone"].all()
+                frames.append(self._of_drop(kind, rows, units) if alone else self._in_place(kind, rows, units.lazy()))
         for (part,), lines in self._fixes.group_by("part", maintain_order=True):
             frames += [self._in_stead(kind, rows, lines.lazy()) for rows in self._scan(kind, [str(part)])]
         return pl.concat(frames).with_columns(pos=position())
@@ -140,7 +171,7 @@ class Logged:
         return pl.concat([self.every(kind) for kind in _INDEXES])
 
     def having(self, kind: str, column: str, values: pl.Series) -> pl.DataFrame:
-        """Return the rows of a kind that have one of the values in a column.
+        """Return the rows of a kind that have one of the values in a column, in the drops of the chosen units.
 
         One scan of all parts, by that column first: the others are read of the rows that are wanted.
         """
@@ -153,10 +184,17 @@ class Logged:
             frames.append(self._in_stead(kind, found, self._fixes.lazy(), by=("part", "drop")))
         return pl.concat(frames).with_columns(pos=position()).collect()
 
+    def _of_drop(self, kind: str, rows: pl.LazyFrame, units: pl.DataFrame) -> pl.LazyFrame:
+        """Give the rows of a file of one drop its place, without the lines that others stand in for."""
+        rank, day = (pl.lit(units[name][0], dtype=CHOSEN[name]) for name in ("rank", "business_date"))
+        return self._without_fixed(rows.with_columns(rank=rank, business_date=day, file=pl.lit(None, dtype=pl.String)), kind)
+
     def _in_place(self, kind: str, rows: pl.LazyFrame, drops: pl.LazyFrame, *, by: Sequence[str] = ("drop",)) -> pl.LazyFrame:
         """Give rows the places of their drops, without the lines that others stand in for."""
         places = drops.select(*by, "rank", "business_date", file=pl.lit(None, dtype=pl.String))
-        placed = rows.join(places, on=by, how="inner", maintain_order="left")
+        return self._without_fixed(rows.join(places, on=by, how="inner", maintain_order="left"), kind)
+
+    def _without_fixed(self, placed: pl.LazyFrame, kind: str) -> pl.LazyFrame:
         if not self._fixes.is_empty():
             placed = placed.join(self._fixes.lazy(), on=["rank", "line"], how="anti", maintain_order="left")
         return placed.select(*_placed(kind))
@@ -172,6 +210,10 @@ class Logged:
         """Return the rows of one kind in some parts, none when there are no files of it; `part` is the path of a row's file."""
         files = [file for part in parts for file in sorted(self._place(part).glob(f"{kind}-*.parquet"))]
         return [pl.scan_parquet(files, glob=False, include_file_paths="part")] if files else []
+
+
+def _file_name(kind: str, number: int) -> str:
+    return f"{kind}-{number:06}.parquet"
 
 
 def _placed(kind: str) -> dict[str, pl.DataType]:
@@ -212,9 +254,22 @@ class EventLog:
             .select("part", "drop", "path", "sha256", "released")
         )
 
+    def units(self, chosen: pl.DataFrame) -> pl.DataFrame:
+        """Return the units of chosen editions (columns `CHOSEN`, `UNITS`), in the order of their events."""
+        frames = [pl.DataFrame(schema={**CHOSEN, **UNITS})]
+        for (part,), drops in chosen.drop_nulls("part").group_by("part", maintain_order=True):
+            told = _told_by(self.place(str(part)))
+            units = pl.DataFrame(told["units"], schema=UNITS, orient="row")
+            frames.append(drops.join(units, on="drop", how="inner").select(frames[0].columns))
+        return pl.concat(frames).sort("rank", "first_line")
+
     def read(self, chosen: pl.DataFrame, fixes: pl.DataFrame) -> Logged:
         """Return what the log has of the chosen editions (`CHOSEN`), corrected lines (`FIXES`) in their originals' place."""
-        return Logged(self.place, chosen, fixes)
+        return self.of_units(self.units(chosen), fixes)
+
+    def of_units(self, units: pl.DataFrame, fixes: pl.DataFrame) -> Logged:
+        """Return what the log has of some units, corrected lines in their originals' place."""
+        return Logged(self.place, units, fixes)
 
 
 @contextmanager
@@ -232,9 +287,14 @@ def _refusals_as_os_errors(file: Path) -> Iterator[None]:
 def _editions_of(part: Path) -> pl.DataFrame | None:
     """Return the editions of a part; None when a file of it is damaged or gone: its drops are then read again."""
     try:
-        told = pq.read_metadata(part / "editions.parquet").metadata[_FILES.encode()]
-        for name in filter(None, told.decode().split(",")):
+        for name in _told_by(part)["files"]:
             pq.read_metadata(part / name)
         return pl.read_parquet(part / "editions.parquet", glob=False).with_columns(part=pl.lit(part.name))
-    except (pa.ArrowInvalid, OSError, KeyError, TypeError, pl.exceptions.PolarsError):
+    except (pa.ArrowInvalid, OSError, KeyError, TypeError, ValueError, pl.exceptions.PolarsError):
         return None
+
+
+def _told_by(part: Path) -> dict[str, list[Any]]:
+    """Return what the file of editions of a part tells of it: `files` (names) and `units` (rows of `UNITS`)."""
+    told: dict[str, list[Any]] = json.loads(pq.read_metadata(part / "editions.parquet").metadata[_FILES.encode()])
+    return told

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import duckdb
 import polars as pl
@@ -14,6 +14,7 @@ import polars as pl
 from pipelines.causes import CAUSE, find_causes
 from pipelines.database import handed_over, query
 from pipelines.deciding import Decision, Living, Stage
+from pipelines.rewinding import BY_EVENT
 from pipelines.schema import TABLES
 from pipelines.settling import SPAN
 
@@ -30,8 +31,6 @@ _FINDING = {
     "message": pl.String(),
 }
 """What is said of an event, a row a rejection or warning."""
-_BY_LINE = ("rejections", "warnings", "loan_changes", "rejected_lines")
-"""Tables whose rows hang on an event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,34 +61,88 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What changed in the warehouse: how many verdicts, and the drops (business_date, path) of which something else is told."""
+    """What changed in the warehouse.
+
+    How many verdicts; the drops (business_date, path) of which something else is told; how many events were decided, how many
+    of them are applied, and how often each reason was given.
+    """
 
     flipped: int
     drops: pl.DataFrame
+    events: int = 0
+    applied: int = 0
+    reasons: Mapping[str, int] = field(default_factory=dict)
 
 
-def load(con: duckdb.DuckDBPyConnection, decision: Decision, living: Living, raw_lines: RawLines, moment: Moment) -> Loaded:
-    """Write a decision: events and what hangs on them, records, histories, causes, flips, counts of drops."""
-    verdicts_before = _verdicts_of(con, living)
+class Verdicts:
+    """The verdicts of all events whose drop goes and comes back with the same bytes, kept while they are decided again."""
+
+    def __init__(self, con: duckdb.DuckDBPyConnection, living: Living) -> None:
+        self.con = con
+        back = living.gone.join(living.drops.filter("added"), on=["business_date", "path", "sha256"], how="semi")
+        with handed_over(con, back=back):
+            con.execute(
+                "CREATE TEMP TABLE stood AS SELECT e.business_date, e.path, e.line, e.verdict AS was FROM events AS e "
+                "SEMI JOIN back ON back.business_date = e.business_date AND back.path = e.path"
+            )
+
+    def changed(self, places: pl.DataFrame) -> pl.DataFrame:
+        """Return business_date, path, line, rank, was, verdict of those that are other now, and forget all."""
+        found = query(
+            self.con,
+            "SELECT e.business_date, e.path, e.line, s.was, e.verdict FROM events AS e JOIN stood AS s "
+            "ON s.business_date = e.business_date AND s.path = e.path AND s.line = e.line WHERE s.was <> e.verdict",
+        )
+        self.con.execute("DROP TABLE stood")
+        return found.join(places, on=["business_date", "path"], how="left", maintain_order="left")
+
+
+def load(
+    con: duckdb.DuckDBPyConnection, decision: Decision, living: Living, since: date, raw_lines: RawLines, moment: Moment
+) -> Loaded:
+    """Write a decision: events and what hangs on them, records, histories, causes, flips; `since`: the first date that changes."""
+    verdicts = Verdicts(con, living)
     _take_out(con, living.gone)
     places = living.drops.select("rank", "business_date", "path", "sha256")
-    events = _placed(decision.events, places).with_columns(
-        verdict=pl.when("applied").then(pl.lit("applied")).otherwise(pl.lit("rejected")),
-        decided_at=pl.lit(moment.naive, dtype=pl.Datetime("us")),
-    )
+    events = _placed(decision.events, places, moment)
     again = _differing(con, events.filter(~pl.col("added")), decision.stood)
     _write_events(con, events.filter("added"), again)
     retold = _write_findings(con, decision, events)
     _write_changes(con, decision, events)
+    _delete_lines(con, ["rejected_lines"], again)
     _write_raw(con, pl.concat([events.filter("added"), again.select(events.columns)]), raw_lines)
     for stage in decision.stages:
-        _write_records(con, stage, decision)
-    traced = find_causes(con, decision.since, places.select("business_date", "path", "rank"))
-    redone = events.filter("added").join(verdicts_before, on=_POSITION, how="inner", maintain_order="left")
-    flips = pl.concat([again, redone.select(again.columns)]).filter(pl.col("was") != pl.col("verdict"))
-    _write_flips(con, flips, living, moment)
+        _write_records(con, stage, since)
+    traced = find_causes(con, since, places.select("business_date", "path", "rank"))
+    redone = verdicts.changed(places)
+    flips = pl.concat([again.filter(pl.col("was") != pl.col("verdict")).select(redone.columns), redone])
+    flipped = write_flips(con, flips, living, moment)
     changed = [living.drops.filter("added"), again, retold, traced, _that_tell_of(con, retold)]
-    return Loaded(len(flips), pl.concat([part.select("business_date", "path") for part in changed]).unique())
+    told = pl.concat([part.select("business_date", "path") for part in changed]).unique()
+    decided = decision.events.filter(pl.col("sound") | pl.col("added"))
+    codes = dict(decision.reasons["code"].value_counts().iter_rows())
+    return Loaded(flipped, told, len(decided), int(decided["applied"].sum()), codes)
+
+
+def add(con: duckdb.DuckDBPyConnection, decision: Decision, places: pl.DataFrame, raw_lines: RawLines, moment: Moment) -> None:
+    """Write a decision about events that come after all that stands: events and what hangs on them, histories.
+
+    `places`: rank, business_date, path, sha256 of the drops. The tables of records, the causes and the flips are left as they are.
+    """
+    events = _placed(decision.events, places, moment)
+    _insert(con, "events", events)
+    who = _who(events)
+    for table, findings in (("rejections", decision.reasons), ("warnings", decision.warnings)):
+        _insert(con, table, findings.join(who, on="pos", how="left"))
+    _write_changes(con, decision, events)
+    _write_raw(con, events, raw_lines)
+    for stage in decision.stages:
+        _add_versions(con, stage)
+
+
+def _who(events: pl.DataFrame) -> pl.DataFrame:
+    """Return what rejections and warnings say of their event, by its `pos`."""
+    return events.select("pos", *_POSITION, "category", "step", "entity_id", "added")
 
 
 def _that_tell_of(con: duckdb.DuckDBPyConnection, retold: pl.DataFrame) -> pl.DataFrame:
@@ -104,21 +157,11 @@ def _that_tell_of(con: duckdb.DuckDBPyConnection, retold: pl.DataFrame) -> pl.Da
     )
 
 
-def _placed(frame: pl.DataFrame, places: pl.DataFrame) -> pl.DataFrame:
-    """Give every event its drop's business_date, path and sha256."""
-    return frame.join(places, on="rank", how="left", maintain_order="left")
-
-
-def _verdicts_of(con: duckdb.DuckDBPyConnection, living: Living) -> pl.DataFrame:
-    """Return the verdict (`was`) of every event whose drop goes and comes back with the same bytes."""
-    back = living.gone.join(living.drops.filter("added"), on=["business_date", "path", "sha256"], how="semi")
-    if back.is_empty():
-        return pl.DataFrame(schema={"business_date": pl.Date(), "path": pl.String(), "line": pl.Int64(), "was": pl.String()})
-    return query(
-        con,
-        "SELECT e.business_date, e.path, e.line, e.verdict AS was FROM events AS e "
-        "SEMI JOIN back ON back.business_date = e.business_date AND back.path = e.path",
-        back=back,
+def _placed(events: pl.DataFrame, places: pl.DataFrame, moment: Moment) -> pl.DataFrame:
+    """Give every event its drop's business_date, path and sha256, its verdict and when it was decided."""
+    return events.join(places, on="rank", how="left", maintain_order="left").with_columns(
+        verdict=pl.when("applied").then(pl.lit("applied")).otherwise(pl.lit("rejected")),
+        decided_at=pl.lit(moment.naive, dtype=pl.Datetime("us")),
     )
 
 
@@ -126,7 +169,7 @@ def _take_out(con: duckdb.DuckDBPyConnection, gone: pl.DataFrame) -> None:
     if gone.is_empty():
         return
     with handed_over(con, gone=gone.select("business_date", "path")):
-        for table in ("events", *_BY_LINE):
+        for table in BY_EVENT:
             con.execute(f"DELETE FROM {table} AS t USING gone WHERE t.business_date = gone.business_date AND t.path = gone.path")
 
 
@@ -180,7 +223,7 @@ def _write_findings(con: duckdb.DuckDBPyConnection, decision: Decision, events: 
     Returns where (business_date, path, line) the findings of earlier runs are others now.
     """
     again = events.filter(pl.col("sound") & ~pl.col("added"))
-    who = events.select("pos", *_POSITION, "category", "step", "entity_id", "added")
+    who = _who(events)
     retold: set[tuple[object, ...]] = set()
     for table, findings in (("rejections", decision.reasons), ("warnings", decision.warnings)):
         now = findings.join(who, on="pos", how="left")
@@ -215,8 +258,7 @@ def _write_changes(con: duckdb.DuckDBPyConnection, decision: Decision, events: p
 
 
 def _write_raw(con: duckdb.DuckDBPyConnection, events: pl.DataFrame, raw_lines: RawLines) -> None:
-    """Keep the exact bytes of rejected records, and of no others."""
-    _delete_lines(con, ["rejected_lines"], events.filter(~pl.col("added")))
+    """Keep the exact bytes of rejected records."""
     rejected = events.filter(pl.col("verdict") == "rejected").with_columns(sha256=pl.coalesce("file", "sha256"))
     rejected = rejected.sort("rank", "byte_offset")
     for (path, sha256), lines in rejected.group_by("path", "sha256", maintain_order=True):
@@ -224,7 +266,24 @@ def _write_raw(con: duckdb.DuckDBPyConnection, events: pl.DataFrame, raw_lines: 
         _insert(con, "rejected_lines", lines.with_columns(raw.alias("raw")))
 
 
-def _write_records(con: duckdb.DuckDBPyConnection, stage: Stage, decision: Decision) -> None:
+def _add_versions(con: duckdb.DuckDBPyConnection, stage: Stage) -> None:
+    """Write new versions behind those that stand; one of the same date takes the other's place."""
+    entity, new = stage.entity, stage.settled.versions
+    first = new.group_by(entity.id).agg(first=pl.col("valid_from").min())
+    ended = stage.before.select("valid_from", id=entity.id).join(first, left_on="id", right_on=entity.id, how="inner")
+    mine = f"v.{entity.id} = ended.id AND v.valid_to IS NULL"
+    for is_replaced, statement in (
+        (True, f"DELETE FROM {entity.history} AS v USING ended WHERE {mine}"),
+        (False, f"UPDATE {entity.history} AS v SET valid_to = ended.first FROM ended WHERE {mine}"),
+    ):
+        those = ended.filter((pl.col("valid_from") == pl.col("first")) == is_replaced)
+        if not those.is_empty():
+            with handed_over(con, ended=those):
+                con.execute(statement)
+    _insert(con, entity.history, new)
+
+
+def _write_records(con: duckdb.DuckDBPyConnection, stage: Stage, since: date) -> None:
     """Replace the touched records and what is younger than `since` of their histories."""
     if stage.touched.is_empty():
         return
@@ -235,7 +294,7 @@ def _write_records(con: duckdb.DuckDBPyConnection, stage: Stage, decision: Decis
         con.execute(
             f"DELETE FROM {entity.history} AS v USING touched WHERE v.{entity.id} = touched.id "
             "AND (v.valid_to IS NULL OR v.valid_to >= $since)",
-            {"since": decision.since},
+            {"since": since},
         )
         con.execute(f"DELETE FROM {entity.table} AS t USING touched WHERE t.{entity.id} = touched.id")
     _insert(con, entity.history, versions)
@@ -251,10 +310,13 @@ def _with_ends(stage: Stage) -> pl.DataFrame:
     return pl.concat([before.select(columns), new.select(columns)])
 
 
-def _write_flips(con: duckdb.DuckDBPyConnection, flips: pl.DataFrame, living: Living, moment: Moment) -> None:
-    """Note which verdicts changed, and because of which drop: the last that came or went at or before the event."""
+def write_flips(con: duckdb.DuckDBPyConnection, flips: pl.DataFrame, living: Living, moment: Moment) -> int:
+    """Note which verdicts changed, and because of which drop: the last that came or went at or before the event.
+
+    `flips`: business_date, path, line, rank, was, verdict. Returns how many they are.
+    """
     if flips.is_empty():
-        return
+        return 0
     came = living.drops.filter("added").select("business_date", "path", "rank")
     went = living.gone.select("business_date", "path").join(
         living.drops.select("business_date", "path", "rank"), on=["business_date", "path"], how="left"
@@ -264,3 +326,4 @@ def _write_flips(con: duckdb.DuckDBPyConnection, flips: pl.DataFrame, living: Li
     _insert(
         con, "verdict_changes", because.select(*_POSITION, "was", "because_path", now="verdict", run_id=pl.lit(moment.run_id))
     )
+    return len(flips)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
@@ -19,10 +19,11 @@ import duckdb
 import polars as pl
 
 from pipelines import conservation, corrections, database, diary, drops, gate, living, schema
+from pipelines.appending import append, comes_after_all
 from pipelines.archive import Archive
 from pipelines.book import Book, Edition, Unread, read_book, sweep, write_book
 from pipelines.causes import most_followed
-from pipelines.deciding import Decision, Living, decide
+from pipelines.deciding import Living, decide
 from pipelines.discovery import Candidate, drop_format, held_by_name, path_key
 from pipelines.eventlog import EventLog, PartWriter
 from pipelines.home import Home, Settings
@@ -34,6 +35,8 @@ from pipelines.summary import DropResult, Progress, RootCause, StepRunner
 
 T = TypeVar("T")
 _CAUSES_TOLD = 5
+_SLICE = 4
+"""So many times what is read at a time is decided and loaded at a time."""
 _LOG = logging.getLogger("nightdrop.steps")
 
 
@@ -213,16 +216,40 @@ class Shift:
         return self.settings.sources.name_of(path)
 
     def finish(self, died: Sequence[diary.Died]) -> Outcome:
-        """Decide what the book as it now is changes, and commit it."""
+        """Decide what the book as it now is changes, and commit it in one transaction, once it adds up."""
         standing = living.judge(self.book, self.settings.hold_above_for)
         change = self._change(standing)
+        with ExitStack() as until_committed:
+            until_committed.enter_context(database.transaction(self.con))
+            diary.write_died(self.con, died)
+            load_it = self._settle(change)
+            outcome = self.steps.run("load", lambda: self._commit(standing, change, load_it, until_committed))
+        sweep(self.home.book, self.moment.run_id)
+        return outcome
+
+    def _settle(self, change: Living) -> Callable[[], tuple[Loaded, conservation.Ledger | None]]:
+        """Decide a change; return what loads it and tells what must then be there."""
         since = change.since
-        decision = None
-        if since is not None:
-            decision = self.steps.run(
-                "settle", lambda: decide(self.con, self.log, change, since, self.rules, source_of=self._source)
+        if since is None:
+            return lambda: (Loaded(0, pl.DataFrame(schema={"business_date": pl.Date(), "path": pl.String()})), None)
+        if comes_after_all(change):
+            work = partial(
+                append,
+                source_of=self._source,
+                raw_lines=self._raw_lines,
+                moment=self.moment,
+                slice_bytes=_SLICE * self.settings.chunk_bytes,
             )
-        return self.steps.run("load", lambda: self._commit(standing, change, decision, died))
+            done = self.steps.run("settle", lambda: work(self.con, self.log, change, since, self.rules))
+            return lambda: done
+        decision = self.steps.run("settle", lambda: decide(self.con, self.log, change, since, self.rules, source_of=self._source))
+
+        def load_it() -> tuple[Loaded, conservation.Ledger]:
+            with self.steps.within("load", "gate"):
+                ledger = conservation.open_ledger(self.con, decision, change, since)
+            return load(self.con, decision, change, since, self._raw_lines, self.moment), ledger
+
+        return load_it
 
     def _change(self, standing: dict[tuple[str, str], living.Standing]) -> Living:
         """Return the living drops, and how they differ from those in the warehouse."""
@@ -253,48 +280,40 @@ class Shift:
         self,
         standing: dict[tuple[str, str], living.Standing],
         change: Living,
-        decision: Decision | None,
-        died: Sequence[diary.Died],
+        load_it: Callable[[], tuple[Loaded, conservation.Ledger | None]],
+        until_committed: ExitStack,
     ) -> Outcome:
-        """Commit everything of this shift in one transaction, once it adds up."""
-        loaded = Loaded(0, pl.DataFrame(schema={"business_date": pl.Date(), "path": pl.String()}))
-        with database.transaction(self.con):
-            diary.write_died(self.con, died)
-            with self.steps.within("load", "gate"):
-                ledger = conservation.open_ledger(self.con, decision, change) if decision is not None else None
-            if decision is not None:
-                loaded = load(self.con, decision, change, self._raw_lines, self.moment)
-            restated = drops.write(self.con, self.book, standing, self.moment)
-            corrections.write(self.con, self.book, [e for e in self.book.editions if standing[e.key].status == "applied"])
-            drops.recount(self.con, loaded.drops, self.moment)
-            outcome = self._outcome(decision, loaded, restated)
-            diary.write_run(self.con, self.moment, outcome.numbers(), self.rules.fingerprint)
-            with self.steps.within("load", "gate"):
-                gate.check(self.con, since=decision.since if decision else date.max)
-                if ledger is not None:
-                    ledger.close(self.con)
-            write_book(self.home.book, self.moment.run_id, self.book, self._last_run)
-            days = {*loaded.drops["business_date"], *change.gone["business_date"]}
-            if restated:
-                days |= {e.business_date for e in self.book.editions if standing[e.key].status == "held"}
-            diary.note_dates_to_report(self.home, {day for day in days if day is not None})
-        sweep(self.home.book, self.moment.run_id)
+        """Load what was decided, write what goes with it, look whether it adds up, and commit."""
+        loaded, ledger = load_it()
+        restated = drops.write(self.con, self.book, standing, self.moment)
+        corrections.write(self.con, self.book, [e for e in self.book.editions if standing[e.key].status == "applied"])
+        drops.recount(self.con, loaded.drops, self.moment)
+        outcome = self._outcome(change, loaded, restated)
+        diary.write_run(self.con, self.moment, outcome.numbers(), self.rules.fingerprint)
+        with self.steps.within("load", "gate"):
+            gate.check(self.con, since=change.since or date.max)
+            if ledger is not None:
+                ledger.close(self.con)
+        write_book(self.home.book, self.moment.run_id, self.book, self._last_run)
+        days = {*loaded.drops["business_date"], *change.gone["business_date"]}
+        if restated:
+            days |= {e.business_date for e in self.book.editions if standing[e.key].status == "held"}
+        diary.note_dates_to_report(self.home, {day for day in days if day is not None})
+        until_committed.close()
         return outcome
 
-    def _outcome(self, decision: Decision | None, loaded: Loaded, restated: bool) -> Outcome:
+    def _outcome(self, change: Living, loaded: Loaded, restated: bool) -> Outcome:
         results = drops.results(self.con, self.moment)
-        if decision is None:
+        if change.since is None:
             return Outcome(restated, results)
-        decided = decision.events.filter(pl.col("sound") | pl.col("added"))
-        counts = decision.reasons["code"].value_counts().sort(["count", "code"], descending=[True, False])
         return Outcome(
             changed=True,
             drops=results,
-            events=len(decided),
-            applied=int(decided["applied"].sum()),
+            events=loaded.events,
+            applied=loaded.applied,
             flipped=loaded.flipped,
-            reasons=dict(counts.iter_rows()),
-            causes=most_followed(self.con, decision.since, _CAUSES_TOLD),
+            reasons=dict(sorted(loaded.reasons.items(), key=lambda item: (-item[1], item[0]))),
+            causes=most_followed(self.con, change.since, _CAUSES_TOLD),
         )
 
     def _raw_lines(self, path: str, sha256: str, ranges: pl.DataFrame) -> pl.Series:

@@ -33,25 +33,6 @@ def no_records(entity: Entity) -> pl.DataFrame:
     return pl.DataFrame(schema={**fields, **SPAN, "valid_from": pl.Date(), "created_pos": pl.Int64(), "deleted_pos": pl.Int64()})
 
 
-def records_before(con: duckdb.DuckDBPyConnection, entity: Entity, ids: pl.DataFrame, since: date) -> pl.DataFrame:
-    """Return the records of those ids (column `id`) as they stood before business date `since`.
-
-    Columns: the fields, created_on, updated_on, deleted_on, valid_from, created_pos, deleted_pos.
-    """
-    types = pl.Schema({field.name: field.type.dtype for field in entity.fields})
-    columns = ", ".join((*entity.names, "created_on", "updated_on", "deleted_on", "valid_from"))
-    found = query(
-        con,
-        f"SELECT {columns} FROM {entity.history} AS v SEMI JOIN ids ON ids.id = v.{entity.id} "
-        "WHERE valid_from < $since AND (valid_to IS NULL OR valid_to >= $since)",
-        {"since": since},
-        ids=ids,
-    )
-    return found.cast(types).with_columns(
-        created_pos=_EARLIER, deleted_pos=pl.when(pl.col("deleted_on").is_not_null()).then(_EARLIER)
-    )
-
-
 def records_named(con: duckdb.DuckDBPyConnection, drops: pl.DataFrame) -> pl.DataFrame:
     """Return category, entity_id of every record that the events of those drops (business_date, path) name."""
     if drops.is_empty():
@@ -64,58 +45,101 @@ def records_named(con: duckdb.DuckDBPyConnection, drops: pl.DataFrame) -> pl.Dat
     )
 
 
-def verdicts_on(con: duckdb.DuckDBPyConnection, entity: Entity, ids: pl.DataFrame, since: date) -> pl.DataFrame:
-    """Return the events from `since` on that name those ids, columns `VERDICTS`."""
-    return query(
+class AsOf:
+    """How records stood before a business date; lives, as the warehouse has them.
+
+    `ranks`: business_date, path, rank of the drops from `since` on; what happened earlier is at position -1.
+    """
+
+    def __init__(self, con: duckdb.DuckDBPyConnection, since: date, ranks: pl.DataFrame) -> None:
+        self.con, self.since, self.ranks = con, since, ranks
+
+    def records(self, entity: Entity, ids: pl.DataFrame) -> pl.DataFrame:
+        """Return the records of those ids (column `id`) as they stood before `since`: columns of `no_records`."""
+        return _versions(
+            self.con, entity, ids, "valid_from < $since AND (valid_to IS NULL OR valid_to >= $since)", since=self.since
+        )
+
+    def verdicts(self, entity: Entity, ids: pl.DataFrame) -> pl.DataFrame:
+        """Return the events from `since` on that name those ids, columns `VERDICTS`."""
+        return query(
+            self.con,
+            "SELECT e.business_date, e.path, e.line, e.entity_id AS id, e.step, e.verdict AS was, e.client_id AS was_client "
+            "FROM events AS e SEMI JOIN ids ON ids.id = e.entity_id WHERE e.category = $category AND e.business_date >= $since",
+            {"category": entity.category, "since": self.since},
+            ids=ids,
+        )
+
+    def lives(self, entity: Entity, ids: pl.DataFrame, *, verdicts: pl.DataFrame | None = None) -> pl.DataFrame:
+        """Return the lives (columns `lives_schema`) of those ids; `verdicts`: what is known of them already, to ask less."""
+        found = _lives(self.con, entity, entity.table, ids)
+        if found.is_empty():
+            return found.select(*lives_schema(entity))
+        events = self.verdicts(entity, found.select("id")) if verdicts is None else verdicts
+        # A drop that is no longer living has no rank: what it made is at no position that a living one has.
+        placed = (
+            events.filter((pl.col("was") == "applied") & pl.col("step").is_in(["create", "delete"]))
+            .join(self.ranks, on=["business_date", "path"], how="left")
+            .select("id", "step", at=position().fill_null(-2))
+        )
+        made = placed.filter(pl.col("step") == "create").select("id", made="at")
+        ended = placed.filter(pl.col("step") == "delete").select("id", ended="at")
+        return (
+            found.join(made, on="id", how="left")
+            .join(ended, on="id", how="left")
+            .with_columns(
+                created_pos=pl.coalesce("made", "created_pos"),
+                deleted_pos=pl.when(pl.col("deleted_pos").is_not_null()).then(pl.coalesce("ended", "deleted_pos")),
+            )
+            .select(*lives_schema(entity))
+        )
+
+
+class Now:
+    """How records stand, when all that stands comes before what is decided."""
+
+    def __init__(self, con: duckdb.DuckDBPyConnection) -> None:
+        self.con = con
+
+    def records(self, entity: Entity, ids: pl.DataFrame) -> pl.DataFrame:
+        """Return the records of those ids (column `id`): columns of `no_records`."""
+        return _versions(self.con, entity, ids, "valid_to IS NULL")
+
+    def lives(self, entity: Entity, ids: pl.DataFrame) -> pl.DataFrame:
+        """Return the lives (columns `lives_schema`) of those ids."""
+        # While slices are loaded the histories are ahead of the tables.
+        return _lives(self.con, entity, f"(FROM {entity.history} WHERE valid_to IS NULL)", ids).select(*lives_schema(entity))
+
+
+Standing = AsOf | Now
+
+
+def _versions(
+    con: duckdb.DuckDBPyConnection, entity: Entity, ids: pl.DataFrame, which: str, **parameters: object
+) -> pl.DataFrame:
+    types = pl.Schema({field.name: field.type.dtype for field in entity.fields})
+    columns = ", ".join((*entity.names, *SPAN, "valid_from"))
+    found = query(
         con,
-        "SELECT e.business_date, e.path, e.line, e.entity_id AS id, e.step, e.verdict AS was, e.client_id AS was_client "
-        "FROM events AS e SEMI JOIN ids ON ids.id = e.entity_id WHERE e.category = $category AND e.business_date >= $since",
-        {"category": entity.category, "since": since},
+        f"SELECT {columns} FROM {entity.history} AS v SEMI JOIN ids ON ids.id = v.{entity.id} WHERE {which}",
+        parameters,
         ids=ids,
+    )
+    return found.cast(types).with_columns(
+        created_pos=_EARLIER, deleted_pos=pl.when(pl.col("deleted_on").is_not_null()).then(_EARLIER)
     )
 
 
-def lives(
-    con: duckdb.DuckDBPyConnection,
-    entity: Entity,
-    ids: pl.DataFrame,
-    since: date,
-    ranks: pl.DataFrame,
-    *,
-    verdicts: pl.DataFrame | None = None,
-) -> pl.DataFrame:
-    """Return the lives (columns `lives_schema`) of those ids as the warehouse has them.
-
-    `ranks`: business_date, path, rank of the drops from `since` on; what happened earlier is at position -1. `verdicts`: what
-    `verdicts_on` gives for the ids, when that is known already.
-    """
+def _lives(con: duckdb.DuckDBPyConnection, entity: Entity, source: str, ids: pl.DataFrame) -> pl.DataFrame:
+    """Return the lives of those ids as if all had happened earlier."""
     schema = lives_schema(entity)
     if ids.is_empty():
         return pl.DataFrame(schema=schema)
     shown = "".join(f", t.{name}" for name in schema if name in entity.names)
     found = query(
         con,
-        f"SELECT t.{entity.id} AS id, t.deleted_on{shown} FROM {entity.table} AS t SEMI JOIN ids ON ids.id = t.{entity.id}",
+        f"SELECT t.{entity.id} AS id, t.deleted_on{shown} FROM {source} AS t SEMI JOIN ids ON ids.id = t.{entity.id}",
         ids=ids,
     )
-    if found.is_empty():
-        return pl.DataFrame(schema=schema)
-    events = verdicts_on(con, entity, found.select("id"), since) if verdicts is None else verdicts
-    # A drop that is no longer living has no rank: what it made is at no position that a living one has.
-    placed = (
-        events.filter((pl.col("was") == "applied") & pl.col("step").is_in(["create", "delete"]))
-        .join(ranks, on=["business_date", "path"], how="left")
-        .select("id", "step", at=position().fill_null(-2))
-    )
-    made = placed.filter(pl.col("step") == "create").select("id", made="at")
-    ended = placed.filter(pl.col("step") == "delete").select("id", ended="at")
-    return (
-        found.join(made, on="id", how="left")
-        .join(ended, on="id", how="left")
-        .with_columns(
-            created_pos=pl.coalesce("made", _EARLIER),
-            deleted_pos=pl.when(pl.col("deleted_on").is_not_null()).then(pl.coalesce("ended", _EARLIER)),
-        )
-        .select(*schema)
-        .cast(pl.Schema(schema))
-    )
+    ended = pl.when(pl.col("deleted_on").is_not_null()).then(_EARLIER)
+    return found.with_columns(created_pos=_EARLIER, deleted_pos=ended).select(*schema).cast(pl.Schema(schema))

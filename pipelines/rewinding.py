@@ -1,0 +1,42 @@
+"""Take everything from a business date on out of the working warehouse, as if it had never come. In the caller's transaction."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import duckdb
+
+from pipelines.settling import SPAN
+from validation.entities import ENTITIES
+from validation.fields import Entity
+
+BY_EVENT = ("events", "rejections", "warnings", "loan_changes", "rejected_lines")
+"""Tables with a row, or some, an event."""
+
+
+def rewind(con: duckdb.DuckDBPyConnection, since: date) -> None:
+    """Leave what stood at the end of the day before `since`: its events, records, histories."""
+    for table in BY_EVENT:
+        con.execute(f"DELETE FROM {table} WHERE business_date >= $since", {"since": since})
+    for entity in ENTITIES.values():
+        con.execute(f"DELETE FROM {entity.history} WHERE valid_from >= $since", {"since": since})
+        con.execute(f"DELETE FROM {entity.table} WHERE updated_on >= $since", {"since": since})
+        # What a younger version had ended is open again.
+        _stand(con, entity, "valid_to >= $since", since)
+        con.execute(f"UPDATE {entity.history} SET valid_to = NULL WHERE valid_to >= $since", {"since": since})
+
+
+def renew(con: duckdb.DuckDBPyConnection, since: date) -> None:
+    """Bring the tables of records in step with their histories, which have versions from `since` on that they lack."""
+    for entity in ENTITIES.values():
+        con.execute(
+            f"DELETE FROM {entity.table} WHERE {entity.id} IN (SELECT {entity.id} FROM {entity.history} WHERE valid_from >= $since)",
+            {"since": since},
+        )
+        _stand(con, entity, "valid_to IS NULL AND valid_from >= $since", since)
+
+
+def _stand(con: duckdb.DuckDBPyConnection, entity: Entity, which: str, since: date) -> None:
+    columns = ", ".join((*entity.names, *SPAN))
+    sql = f"INSERT INTO {entity.table} ({columns}) SELECT {columns} FROM {entity.history} WHERE {which}"
+    con.execute(sql, {"since": since})
