@@ -1,25 +1,31 @@
-"""Decide and load what comes after all that stands, slice after slice in order of position. Runs in the caller's transaction.
+"""Decide and load what comes after all that stands, part after part. Runs in the caller's transaction.
 
-A slice is some units of the event log; memory holds one at a time, and the warehouse is what the next one starts from. So a first
-load, a night's drops and a whole past decided again cost the same an event, however many there are.
+A part is all events about some records: nothing else has a say in what becomes of them but their parents, which come first.
+Memory holds one part at a time, so a first load, and a whole past decided again, cost the same an event however many there are.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import date
+from functools import partial
+from threading import Lock
+from typing import Self
 
 import duckdb
 import polars as pl
 
-from pipelines import conservation
+from pipelines import conservation, standing
 from pipelines.causes import find_causes
-from pipelines.deciding import Living, decide_next
-from pipelines.eventlog import CHOSEN, EventLog
-from pipelines.loading import Loaded, Moment, RawLines, Verdicts, add, write_flips
-from pipelines.rewinding import renew, rewind
+from pipelines.deciding import Decision, Living, decide_some
+from pipelines.eventlog import CHOSEN, NAMELESS, EventLog, Logged
+from pipelines.loading import Loaded, Moment, RawLines, Verdicts, add, add_raw, write_flips
+from pipelines.rewinding import rewind
+from validation.entities import ENTITIES
+from validation.fields import Entity
 from validation.rulebook import RuleBook
 
 
@@ -35,12 +41,6 @@ def wholesale(change: Living) -> Living:
     return replace(change, drops=change.drops.with_columns(added=pl.col("added") | again), gone=gone)
 
 
-def slices(units: pl.DataFrame, enough: int) -> list[pl.DataFrame]:
-    """Cut units of the log into runs of about `enough` bytes."""
-    before = pl.col("bytes").cum_sum() - pl.col("bytes")
-    return units.with_columns(slice=before // enough).partition_by("slice", maintain_order=True, include_key=False)
-
-
 def append(
     con: duckdb.DuckDBPyConnection,
     log: EventLog,
@@ -51,33 +51,106 @@ def append(
     source_of: Callable[[str], str],
     raw_lines: RawLines,
     moment: Moment,
-    slice_bytes: int,
+    part_bytes: int,
 ) -> tuple[Loaded, conservation.Ledger]:
-    """Take in a change that `comes_after_all`, about `slice_bytes` of records at a time; also return what must then be there.
+    """Take in a change that `comes_after_all`, about `part_bytes` of records at a time; also return what must then be there.
 
     `since`: its first business date. What stands from then on is taken out first.
     """
     every = wholesale(change)
-    ledger = conservation.ledger_before(con, since)
-    was = Verdicts(con, every)
+    ledger, was = conservation.ledger_before(con, since), Verdicts(con, every)
     if not every.gone.is_empty():
         rewind(con, since)
     added = every.drops.filter("added")
-    units = log.units(added.select(*CHOSEN))
-    places = every.drops.select("rank", "business_date", "path", "sha256")
-    events = applied = 0
-    codes: Counter[str] = Counter()
-    for part in slices(units, slice_bytes):
-        ranks = places.join(part, on="rank", how="semi").select("business_date", "path", "rank")
-        logged = log.of_units(part, change.fixes)
-        decision = decide_next(con, logged, ranks, rules, records=int(part["records"].sum()), source_of=source_of)
-        ledger.expect(decision)
-        add(con, decision, places, raw_lines, moment)
-        events += len(decision.events)
-        applied += int(decision.events["applied"].sum())
-        codes.update(dict(decision.reasons["code"].value_counts().iter_rows()))
-    conservation.same("event log", "records of new drops", int(added["records"].sum()), "decided", events)
-    renew(con, since)
-    find_causes(con, since, places.select("business_date", "path", "rank"))
+    units, places = log.units(added.select(*CHOSEN)), every.drops.select("rank", "business_date", "path", "sha256")
+    ranks = places.select("business_date", "path", "rank")
+    taken = _Taken()
+    with _Writer(con, places, since, moment) as writer:
+        stands = standing.Now(con, writer.turn)
+        for entities, events, has_children in _parts(log, units, change.fixes, part_bytes):
+            decision = decide_some(stands, entities, events, ranks, rules, source_of=source_of)
+            ledger.expect(decision)
+            writer.write(decision)
+            taken.note(decision)
+            if has_children:
+                for stage in decision.stages:
+                    stands.keep(stage.entity, stage.settled.lives)
+    stands.forget()
+    conservation.of_the_log(taken.events, int(added["records"].sum()))
+    add_raw(con, taken.refused().join(places, on="rank", how="left"), raw_lines)
+    find_causes(con, since, ranks)
     flipped = write_flips(con, was.changed(places), change, moment)
-    return Loaded(flipped, added.select("business_date", "path"), events, applied, codes), ledger
+    told = added.select("business_date", "path")
+    return Loaded(flipped, told, taken.events, taken.applied, taken.codes), ledger
+
+
+def _parts(
+    log: EventLog, units: pl.DataFrame, fixes: pl.DataFrame, part_bytes: int
+) -> Iterator[tuple[Sequence[Entity], Logged, bool]]:
+    """Yield the entities and events of one part after the other, parents before children, and whether children will ask for them.
+
+    A part is a range of ids of one category; what fits into one part is not cut at all. What has no id comes last.
+    """
+    logged = log.of_units(units, fixes)
+    parts = -(-int(units["bytes"].sum()) // part_bytes)
+    if parts <= 1:
+        yield tuple(ENTITIES.values()), logged, False
+        return
+    records = {category: logged.records(category) for category in ENTITIES}
+    asked = {entity.parent for entity in ENTITIES.values() if records[entity.category]}
+    for category, entity in ENTITIES.items():
+        share = records[category] / max(1, int(units["records"].sum()))
+        for ids in logged.ids(category, max(1, round(parts * share))) if records[category] else ():
+            yield (entity,), logged.of(ids, category), category in asked
+    before = pl.col("bytes").cum_sum() - pl.col("bytes")
+    for some in units.with_columns(group=before // part_bytes).partition_by("group", maintain_order=True, include_key=False):
+        yield (), log.of_units(some, fixes).of(NAMELESS), False
+
+
+class _Taken:
+    """What was taken in so far."""
+
+    def __init__(self) -> None:
+        self.events = self.applied = 0
+        self.codes: Counter[str] = Counter()
+        self._refused: list[pl.DataFrame] = []
+
+    def note(self, decision: Decision) -> None:
+        self.events += len(decision.events)
+        self.applied += int(decision.events["applied"].sum())
+        self.codes.update(dict(decision.reasons["code"].value_counts().iter_rows()))
+        columns = ["rank", "line", "byte_offset", "byte_length", "file"]
+        self._refused.append(decision.events.filter(~pl.col("applied")).select(columns))
+
+    def refused(self) -> pl.DataFrame:
+        """Return rank, line, byte_offset, byte_length, file of all events that are refused."""
+        return pl.concat(self._refused)
+
+
+class _Writer:
+    """Writes one decision while the next is made, on the same connection in turns."""
+
+    def __init__(self, con: duckdb.DuckDBPyConnection, places: pl.DataFrame, since: date, moment: Moment) -> None:
+        self._write = partial(add, con, places=places, since=since, moment=moment)
+        self._pool, self.turn = ThreadPoolExecutor(1), Lock()
+        self._last: Future[None] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        try:
+            if kind is None:
+                self._wait()
+        finally:
+            self._pool.shutdown()
+
+    def write(self, decision: Decision) -> None:
+        """Begin to write a decision, once the one before it is written; raises what went wrong there."""
+        self._wait()
+        self._last = self._pool.submit(self._write, decision, turn=self.turn)
+
+    def _wait(self) -> None:
+        if self._last is not None:
+            self._last.result()
+        self._last = None

@@ -13,7 +13,7 @@ import stat
 import sys
 import tempfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,9 +111,10 @@ class Archive:
         inner: io.RawIOBase = _Gzip(source) if compression == "gz" else _Zstd(source)
         return cast(BinaryIO, io.BufferedReader(inner, _PIECE))
 
-    def read_ranges(self, sha256: str, compression: str | None, offsets: Sequence[int], lengths: Sequence[int]) -> list[bytes]:
-        """Return those ranges of the uncompressed bytes; offsets ascend and ranges do not overlap. One pass."""
-        ranges = []
+    def read_ranges(
+        self, sha256: str, compression: str | None, offsets: Iterable[int], lengths: Iterable[int]
+    ) -> Iterator[bytes]:
+        """Yield those ranges of the uncompressed bytes; offsets ascend and ranges do not overlap. One pass."""
         with self.open_bytes(sha256, compression) as stream:
             position = 0
             for offset, length in zip(offsets, lengths, strict=True):
@@ -124,9 +125,8 @@ class Archive:
                         f"archived bytes {sha256} end before byte {offset + length}, which was asked for; "
                         "the record of this drop and its bytes do not belong together: run `nightdrop verify`"
                     )
-                ranges.append(piece)
+                yield piece
                 position = offset + length
-        return ranges
 
 
 def damaged(path: str, sha256: str) -> NightdropError:

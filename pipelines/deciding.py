@@ -6,7 +6,7 @@ Touched are the records of the events that came or went, then, stage by stage, t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
@@ -95,23 +95,26 @@ def decide(
         log.read(added.select(*CHOSEN), living.fixes),
         None if old.is_empty() else log.read(old.select(*CHOSEN), living.fixes),
         gone=standing.records_named(con, living.gone),
-        records=int(added["records"].sum()),
         source_of=source_of,
+        records=int(added["records"].sum()),
     ).decide()
 
 
-def decide_next(
-    con: duckdb.DuckDBPyConnection,
+def decide_some(
+    stands: standing.Now,
+    entities: Sequence[Entity],
     events: Logged,
     ranks: pl.DataFrame,
     rules: RuleBook,
     *,
-    records: int,
     source_of: Callable[[str], str],
 ) -> Decision:
-    """Decide events that come after all that stands: `records` of the log, of drops with `ranks` (business_date, path, rank)."""
-    none = standing.records_named(con, pl.DataFrame())
-    return _Deciding(standing.Now(con), rules, ranks, events, None, gone=none, records=records, source_of=source_of).decide()
+    """Decide all events about some records of those entities, when all that stands of the records comes before the events.
+
+    Parents are decided already. `ranks`: business_date, path, rank of the drops.
+    """
+    none = standing.no_names()
+    return _Deciding(stands, rules, ranks, events, None, gone=none, source_of=source_of, entities=entities).decide()
 
 
 class _Deciding:
@@ -126,13 +129,15 @@ class _Deciding:
         old: Logged | None,
         *,
         gone: pl.DataFrame,
-        records: int,
         source_of: Callable[[str], str],
+        entities: Sequence[Entity] = tuple(ENTITIES.values()),
+        records: int | None = None,
     ) -> None:
         self.stands, self.rules, self.ranks, self.added, self.old, self.gone = stands, rules, ranks, added, old, gone
-        self.source_of = source_of
+        self.source_of, self.entities = source_of, entities
         self.added_index = self.added.index().collect()
-        conservation.of_the_log(self.added_index, records)
+        if records is not None:
+            conservation.of_the_log(len(self.added_index), records)
         self.stages: dict[str, Stage] = {}
         self.stood: list[pl.DataFrame] = []
         self.named: list[pl.DataFrame] = []
@@ -141,14 +146,18 @@ class _Deciding:
         """Category -> ids of the records whose life, or what a child asks of it, changed."""
 
     def decide(self) -> Decision:
-        for entity in ENTITIES.values():
+        for entity in self.entities:
             self._settle(entity)
         events = self._events()
         decided = events.filter(pl.col("sound") | pl.col("added")).select("pos")
         settled = [stage.settled for stage in self.stages.values()]
         columns = ["pos", "code", "field", "value", "message"]
         applied = events.filter("applied").select("pos")
-        reasons, warnings = (self.added.every(kind).select(columns).collect() for kind in ("reasons", "warnings"))
+        # Of a range of ids the log also gives what was found about records of other categories.
+        mine = self.added_index.select("pos")
+        reasons, warnings = (
+            self.added.every(kind).select(columns).collect().join(mine, on="pos", how="semi") for kind in ("reasons", "warnings")
+        )
         conservation.of_the_findings(self.added_index, reasons, warnings)
         repeated = [warnings] if self.old is None else [warnings, self.old.every("warnings").select(columns).collect()]
         return Decision(
@@ -223,7 +232,9 @@ class _Deciding:
 
     def _lives(self, entity: Entity, ids: pl.DataFrame) -> pl.DataFrame:
         """Return the lives of those records as this change leaves them: settled now, or as the warehouse has them."""
-        stage = self.stages[entity.category]
+        stage = self.stages.get(entity.category)
+        if stage is None:
+            return self.stands.lives(entity, ids)
         others = ids.join(stage.touched, on="id", how="anti")
         return pl.concat([stage.settled.lives.join(ids, on="id", how="semi"), self.stands.lives(entity, others)])
 
@@ -253,7 +264,10 @@ class _Deciding:
             again = pl.concat([of_record, of_loan]).unique("pos")
             index.append(again.select(columns).with_columns(added=pl.lit(False)))
         verdicts = pl.concat(
-            [stage.settled.verdicts.select("pos", "applied", record_parent="parent_id") for stage in self.stages.values()]
+            [
+                pl.DataFrame(schema={"pos": pl.Int64(), "applied": pl.Boolean(), "record_parent": pl.String()}),
+                *(stage.settled.verdicts.select("pos", "applied", record_parent="parent_id") for stage in self.stages.values()),
+            ]
         )
         events = pl.concat(index).join(verdicts, on="pos", how="left").with_columns(pl.col("applied").fill_null(False))
         return self._with_clients(events).drop("record_parent", "parent_id")

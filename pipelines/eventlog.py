@@ -10,8 +10,12 @@ import json
 import os
 import re
 import shutil
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +62,8 @@ LINES_A_DROP = 1 << 40
 """A position is one number: rank of the drop times this, plus the line."""
 _WRITING = ".writing-"
 _FILES = "nightdrop.files.4"
-"""Where the file of editions keeps the names of the others in its part, and its units. A part of another form (1: without counts,
-2: one index, 3: without units) has none here and is read again."""
+"""Where the file of editions keeps the names of the others in its part, its units, and where ids stand in them. A part of another
+form (1: without counts, 2: one index, 3: without units) has none here and is read again."""
 
 
 def position() -> pl.Expr:
@@ -79,42 +83,95 @@ def index_of(category: object) -> str:
 
 
 _INDEXES = [index_of(category) for category in (None, *ENTITIES)]
+_FINDINGS = {**REASONS, "entity_id": pl.String()}
 _SCHEMAS = {
     **dict.fromkeys(_INDEXES, INDEX),
-    "reasons": REASONS,
-    "warnings": REASONS,
+    "reasons": _FINDINGS,
+    "warnings": _FINDINGS,
     **{category: event_schema(entity) for category, entity in ENTITIES.items()},
 }
+_IDS = {kind: ENTITIES[kind].id if kind in ENTITIES else "entity_id" for kind in _SCHEMAS}
+"""The column of each kind with the id of the record that a row is about; null where it could not be read."""
+_GROUPS = 16
+"""A file whose rows are in the order of their ids is read by so many groups of rows."""
+_GROUP = 4096
+"""A group has at least so many rows."""
+_SAMPLED = 64
+"""Of a file without groups one id in so many is looked at to cut ranges."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ids:
+    """A range of ids, from `first` on and before `end`, None for an open side; `none`: what has no id."""
+
+    first: str | None = None
+    end: str | None = None
+    none: bool = False
+
+    def hold(self, column: str) -> pl.Expr:
+        """Tell of each row whether its id is of the range; null is of none."""
+        if self.none:
+            return pl.col(column).is_null()
+        held = pl.col(column).is_not_null()
+        if self.first is not None:
+            held &= pl.col(column) >= self.first
+        return held if self.end is None else held & (pl.col(column) < self.end)
+
+    @staticmethod
+    def cut(ids: pl.Series, parts: int) -> list[Ids]:
+        """Return ranges that hold all ids there may be, and of those given about the same number each."""
+        ordered = ids.sort()
+        cuts = {str(ordered[len(ordered) * part // parts]) for part in range(1, parts)} if len(ordered) else set()
+        edges = [None, *sorted(cuts), None]
+        return [Ids(first, end) for first, end in pairwise(edges)]
+
+
+NAMELESS = Ids(none=True)
 
 
 class PartWriter:
-    """Writes one part, some checked events at a time."""
+    """Writes one part, some checked events at a time; `by_id`: its rows in the order of ids, to be read by ranges of them."""
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, folder: Path, name: str, *, by_id: bool = False) -> None:
         self._place = folder / name
         self._writing = folder / f"{_WRITING}{name}"
         shutil.rmtree(self._writing, ignore_errors=True)
         self._writing.mkdir(parents=True)
         self._number = 0
         self._units: list[tuple[object, ...]] = []
+        self._by_id = by_id
+        self._ids: dict[str, dict[str, Any]] = {}
+        self._rows: dict[str, int] = {}
 
     def write(self, checked: Checked) -> None:
         """Add what checking gave for some events."""
-        frames = {"reasons": checked.reasons, "warnings": checked.warnings, **checked.events}
+        who = checked.index.select("drop", "line", "entity_id")
+        told = {"reasons": checked.reasons, "warnings": checked.warnings}
+        frames = {kind: rows.join(who, on=["drop", "line"], how="left", maintain_order="left") for kind, rows in told.items()}
+        frames |= checked.events
         for (category,), index in checked.index.partition_by("category", as_dict=True).items():
             frames[index_of(category)] = index
         for kind, frame in frames.items():
             if not frame.is_empty():
-                file = self._writing / _file_name(kind, self._number)
-                with _refusals_as_os_errors(file):
-                    frame.write_parquet(file, compression="lz4", statistics=False)
+                self._write(kind, frame)
         self._units += _units(checked.index, self._number).iter_rows()
         self._number += 1
+
+    def _write(self, kind: str, frame: pl.DataFrame) -> None:
+        file, group = self._writing / _file_name(kind, self._number), None
+        if self._by_id:
+            frame = frame.sort(_IDS[kind])
+            ids = frame[_IDS[kind]]
+            group = max(_GROUP, -(-len(frame) // _GROUPS))
+            self._ids[file.name] = {"nameless": ids.null_count(), "group": group, "ids": ids.gather_every(group).to_list()}
+        with _refusals_as_os_errors(file):
+            frame.write_parquet(file, compression="lz4", statistics=False, row_group_size=group)
+        self._rows[file.name] = len(frame)
 
     def close(self, editions: pl.DataFrame) -> None:
         """Finish the part: only the rows of these editions (columns `EDITIONS`) count."""
         names = sorted(file.name for file in self._writing.iterdir())
-        files = {_FILES: json.dumps({"files": names, "units": self._units})}
+        files = {_FILES: json.dumps({"files": names, "units": self._units, "rows": self._rows, "ids": self._ids})}
         file = self._writing / "editions.parquet"
         with _refusals_as_os_errors(file):
             editions.select(*EDITIONS).write_parquet(file, metadata=files)
@@ -152,6 +209,36 @@ class Logged:
         runs = units.select("rank", "first_line", "last_line")
         within = pl.col("line").is_between("first_line", "last_line")
         self._fixes = fixes.join(runs, on="rank", how="inner").filter(within).select(fixes.columns)
+        self._ids: Ids | None = None
+        self._indexes = _INDEXES
+        self._parts_told: dict[str, dict[str, Any]] = {}
+
+    def of(self, ids: Ids, *categories: str) -> Logged:
+        """Return what is about records with an id of a range, of some categories (none named: of all, and of none)."""
+        part = copy(self)
+        part._ids, part._indexes = ids, [index_of(category) for category in categories] or _INDEXES
+        return part
+
+    def ids(self, category: str, parts: int) -> list[Ids]:
+        """Return ranges of ids, so that each has about the same number of a category's records."""
+        kind = index_of(category)
+        told = [pl.Series(dtype=pl.String)]
+        for part, number in self._units.select("part", "number").unique(maintain_order=True).iter_rows():
+            name = _file_name(kind, number)
+            known = self._told(part)["ids"].get(name)
+            if known is not None:
+                told.append(pl.Series(known["ids"], dtype=pl.String))
+            elif (file := self._place(part) / name).exists():
+                told.append(pl.read_parquet(file, glob=False, columns=["entity_id"]).to_series().gather_every(_SAMPLED))
+        return Ids.cut(pl.concat(told).drop_nulls(), parts)
+
+    def records(self, category: str) -> int:
+        """Return about how many records of a category there are: those whose files have others too count in full."""
+        kind = index_of(category)
+        files = self._units.select("part", "number").unique()
+        told = (self._told(part)["rows"].get(_file_name(kind, number), 0) for part, number in files.iter_rows())
+        fixed = 0 if self._fixes.is_empty() else 1
+        return fixed + sum(map(int, told))
 
     def every(self, kind: str) -> pl.LazyFrame:
         """Return all rows of a kind."""
@@ -159,16 +246,32 @@ class Logged:
         for (part, number), units in self._units.group_by("part", "number", maintain_order=True):
             file = self._place(str(part)) / _file_name(kind, int(str(number)))
             if file.exists():
-                rows = pl.scan_parquet(file, glob=False)
+                rows = self._rows(kind, str(part), file)
                 alone = units["alone"].all()
                 frames.append(self._of_drop(kind, rows, units) if alone else self._in_place(kind, rows, units.lazy()))
         for (part,), lines in self._fixes.group_by("part", maintain_order=True):
-            frames += [self._in_stead(kind, rows, lines.lazy()) for rows in self._scan(kind, [str(part)])]
+            held = pl.lit(value=True) if self._ids is None else self._ids.hold(_IDS[kind])
+            frames += [self._in_stead(kind, rows.filter(held), lines.lazy()) for rows in self._scan(kind, [str(part)])]
         return pl.concat(frames).with_columns(pos=position())
 
     def index(self) -> pl.LazyFrame:
         """Return what the log has of every record, of whatever category."""
-        return pl.concat([self.every(kind) for kind in _INDEXES])
+        return pl.concat([self.every(kind) for kind in self._indexes])
+
+    def _rows(self, kind: str, part: str, file: Path) -> pl.LazyFrame:
+        """Return the rows of a file that are asked for: where they stand by their ids, no others are read."""
+        rows = pl.scan_parquet(file, glob=False)
+        if self._ids is None:
+            return rows
+        if known := self._told(part)["ids"].get(file.name):
+            first, end = _stretch(self._ids, **known)
+            rows = rows.slice(first, None if end is None else end - first)
+        return rows.filter(self._ids.hold(_IDS[kind]))
+
+    def _told(self, part: str) -> dict[str, Any]:
+        if part not in self._parts_told:
+            self._parts_told[part] = _told_by(self._place(part))
+        return self._parts_told[part]
 
     def having(self, kind: str, column: str, values: pl.Series) -> pl.DataFrame:
         """Return the rows of a kind that have one of the values in a column, in the drops of the chosen units.
@@ -210,6 +313,19 @@ class Logged:
         """Return the rows of one kind in some parts, none when there are no files of it; `part` is the path of a row's file."""
         files = [file for part in parts for file in sorted(self._place(part).glob(f"{kind}-*.parquet"))]
         return [pl.scan_parquet(files, glob=False, include_file_paths="part")] if files else []
+
+
+def _stretch(wanted: Ids, *, nameless: int, group: int, ids: Sequence[str | None]) -> tuple[int, int | None]:
+    """Return which rows of a file may hold wanted ids, from a row and before another.
+
+    The rows are in the order of their ids, `nameless` ones first; `ids` are those of the first row of each group.
+    """
+    if wanted.none:
+        return 0, nameless
+    known = [id_ or "" for id_ in ids]
+    first = max(0, bisect_left(known, wanted.first) - 1) * group if wanted.first is not None else 0
+    end = bisect_left(known, wanted.end) * group if wanted.end is not None else None
+    return max(first, nameless), end
 
 
 def _file_name(kind: str, number: int) -> str:
@@ -294,7 +410,7 @@ def _editions_of(part: Path) -> pl.DataFrame | None:
         return None
 
 
-def _told_by(part: Path) -> dict[str, list[Any]]:
-    """Return what the file of editions of a part tells of it: `files` (names) and `units` (rows of `UNITS`)."""
-    told: dict[str, list[Any]] = json.loads(pq.read_metadata(part / "editions.parquet").metadata[_FILES.encode()])
+def _told_by(part: Path) -> dict[str, Any]:
+    """Return what the file of editions of a part tells: `files` (names), `units` (rows of `UNITS`), `rows`, `ids` (a file)."""
+    told: dict[str, Any] = json.loads(pq.read_metadata(part / "editions.parquet").metadata[_FILES.encode()])
     return told

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from itertools import islice
 
 import duckdb
 import polars as pl
@@ -18,8 +20,10 @@ from pipelines.rewinding import BY_EVENT
 from pipelines.schema import TABLES
 from pipelines.settling import SPAN
 
-RawLines = Callable[[str, str, pl.DataFrame], pl.Series]
-"""Path and SHA-256 of a drop, and byte_offset, byte_length of records in it, ascending -> their bytes (Binary)."""
+RawLines = Callable[[str, str, pl.DataFrame], Iterator[bytes]]
+"""Path and SHA-256 of a drop, and byte_offset, byte_length of records in it, ascending -> the bytes of one after the other."""
+_RAW_BYTES = 32 * 1024 * 1024
+"""So many bytes of refused records are written at a time."""
 _POSITION = ("business_date", "path", "line")
 _FINDING = {
     "business_date": pl.Date(),
@@ -31,6 +35,15 @@ _FINDING = {
     "message": pl.String(),
 }
 """What is said of an event, a row a rejection or warning."""
+_VERDICT = {
+    "business_date": pl.Date(),
+    "path": pl.String(),
+    "line": pl.Int64(),
+    "rank": pl.Int64(),
+    "was": pl.String(),
+    "verdict": pl.String(),
+}
+"""What a verdict was and is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +93,9 @@ class Verdicts:
     def __init__(self, con: duckdb.DuckDBPyConnection, living: Living) -> None:
         self.con = con
         back = living.gone.join(living.drops.filter("added"), on=["business_date", "path", "sha256"], how="semi")
+        self.any = not back.is_empty()
+        if not self.any:
+            return
         with handed_over(con, back=back):
             con.execute(
                 "CREATE TEMP TABLE stood AS SELECT e.business_date, e.path, e.line, e.verdict AS was FROM events AS e "
@@ -88,19 +104,22 @@ class Verdicts:
 
     def changed(self, places: pl.DataFrame) -> pl.DataFrame:
         """Return business_date, path, line, rank, was, verdict of those that are other now, and forget all."""
+        if not self.any:
+            return pl.DataFrame(schema=_VERDICT)
         found = query(
             self.con,
             "SELECT e.business_date, e.path, e.line, s.was, e.verdict FROM events AS e JOIN stood AS s "
             "ON s.business_date = e.business_date AND s.path = e.path AND s.line = e.line WHERE s.was <> e.verdict",
         )
         self.con.execute("DROP TABLE stood")
-        return found.join(places, on=["business_date", "path"], how="left", maintain_order="left")
+        ranks = places.select("business_date", "path", "rank")
+        return found.join(ranks, on=["business_date", "path"], how="left", maintain_order="left").select(*_VERDICT)
 
 
 def load(
-    con: duckdb.DuckDBPyConnection, decision: Decision, living: Living, since: date, raw_lines: RawLines, moment: Moment
+    con: duckdb.DuckDBPyConnection, decision: Decision, living: Living, *, since: date, raw_lines: RawLines, moment: Moment
 ) -> Loaded:
-    """Write a decision: events and what hangs on them, records, histories, causes, flips; `since`: the first date that changes."""
+    """Write a decision, `since` the first date that changes: events and what hangs on them, records, histories, causes, flips."""
     verdicts = Verdicts(con, living)
     _take_out(con, living.gone)
     places = living.drops.select("rank", "business_date", "path", "sha256")
@@ -110,7 +129,8 @@ def load(
     retold = _write_findings(con, decision, events)
     _write_changes(con, decision, events)
     _delete_lines(con, ["rejected_lines"], again)
-    _write_raw(con, pl.concat([events.filter("added"), again.select(events.columns)]), raw_lines)
+    decided_here = pl.concat([events.filter("added"), again.select(events.columns)])
+    add_raw(con, decided_here.filter(pl.col("verdict") == "rejected"), raw_lines)
     for stage in decision.stages:
         _write_records(con, stage, since)
     traced = find_causes(con, since, places.select("business_date", "path", "rank"))
@@ -124,20 +144,33 @@ def load(
     return Loaded(flipped, told, len(decided), int(decided["applied"].sum()), codes)
 
 
-def add(con: duckdb.DuckDBPyConnection, decision: Decision, places: pl.DataFrame, raw_lines: RawLines, moment: Moment) -> None:
-    """Write a decision about events that come after all that stands: events and what hangs on them, histories.
+def add(
+    con: duckdb.DuckDBPyConnection,
+    decision: Decision,
+    places: pl.DataFrame,
+    *,
+    since: date,
+    moment: Moment,
+    turn: AbstractContextManager[object],
+) -> None:
+    """Write a decision about records of which nothing stands from `since` on: events and what hangs on them, records, histories.
 
-    `places`: rank, business_date, path, sha256 of the drops. The tables of records, the causes and the flips are left as they are.
+    `places`: rank, business_date, path, sha256 of the drops. Causes and flips are left to find, refused lines for `add_raw`. In
+    between two tables another thread may have its `turn`.
     """
-    events = _placed(decision.events, places, moment)
-    _insert(con, "events", events)
+    events = _placed(decision.events, places, moment).sort("pos")
+    with turn:
+        _insert(con, "events", events)
     who = _who(events)
     for table, findings in (("rejections", decision.reasons), ("warnings", decision.warnings)):
-        _insert(con, table, findings.join(who, on="pos", how="left"))
-    _write_changes(con, decision, events)
-    _write_raw(con, events, raw_lines)
+        rows = findings.join(who, on="pos", how="left").sort("pos")
+        with turn:
+            _insert(con, table, rows)
+    with turn:
+        _write_changes(con, decision, events)
     for stage in decision.stages:
-        _add_versions(con, stage)
+        with turn:
+            _write_records(con, stage, since)
 
 
 def _who(events: pl.DataFrame) -> pl.DataFrame:
@@ -257,30 +290,23 @@ def _write_changes(con: duckdb.DuckDBPyConnection, decision: Decision, events: p
             _insert(con, f"{stage.entity.category}_changes", where.rename({"id": stage.entity.id}))
 
 
-def _write_raw(con: duckdb.DuckDBPyConnection, events: pl.DataFrame, raw_lines: RawLines) -> None:
-    """Keep the exact bytes of rejected records."""
-    rejected = events.filter(pl.col("verdict") == "rejected").with_columns(sha256=pl.coalesce("file", "sha256"))
-    rejected = rejected.sort("rank", "byte_offset")
-    for (path, sha256), lines in rejected.group_by("path", "sha256", maintain_order=True):
-        raw = raw_lines(str(path), str(sha256), lines.select("byte_offset", "byte_length"))
-        _insert(con, "rejected_lines", lines.with_columns(raw.alias("raw")))
+def add_raw(con: duckdb.DuckDBPyConnection, refused: pl.DataFrame, raw_lines: RawLines) -> None:
+    """Keep the exact bytes of refused records, some at a time.
+
+    `refused`: rank, business_date, path, sha256 (of the drop), file (of the lines that stand in), line, byte_offset, byte_length.
+    """
+    ordered = refused.with_columns(sha256=pl.coalesce("file", "sha256")).sort("rank", "sha256", "byte_offset")
+    for (path, sha256), lines in ordered.group_by("path", "sha256", maintain_order=True):
+        pieces = raw_lines(str(path), str(sha256), lines.select("byte_offset", "byte_length"))
+        for some in _runs(lines, _RAW_BYTES):
+            raw = pl.Series(list(islice(pieces, len(some))), dtype=pl.Binary)
+            _insert(con, "rejected_lines", some.with_columns(raw=raw))
 
 
-def _add_versions(con: duckdb.DuckDBPyConnection, stage: Stage) -> None:
-    """Write new versions behind those that stand; one of the same date takes the other's place."""
-    entity, new = stage.entity, stage.settled.versions
-    first = new.group_by(entity.id).agg(first=pl.col("valid_from").min())
-    ended = stage.before.select("valid_from", id=entity.id).join(first, left_on="id", right_on=entity.id, how="inner")
-    mine = f"v.{entity.id} = ended.id AND v.valid_to IS NULL"
-    for is_replaced, statement in (
-        (True, f"DELETE FROM {entity.history} AS v USING ended WHERE {mine}"),
-        (False, f"UPDATE {entity.history} AS v SET valid_to = ended.first FROM ended WHERE {mine}"),
-    ):
-        those = ended.filter((pl.col("valid_from") == pl.col("first")) == is_replaced)
-        if not those.is_empty():
-            with handed_over(con, ended=those):
-                con.execute(statement)
-    _insert(con, entity.history, new)
+def _runs(lines: pl.DataFrame, enough: int) -> list[pl.DataFrame]:
+    """Cut records into runs of about so many bytes."""
+    before = pl.col("byte_length").cum_sum() - pl.col("byte_length")
+    return lines.with_columns(run=before // enough).partition_by("run", maintain_order=True, include_key=False)
 
 
 def _write_records(con: duckdb.DuckDBPyConnection, stage: Stage, since: date) -> None:

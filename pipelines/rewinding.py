@@ -8,7 +8,6 @@ import duckdb
 
 from pipelines.settling import SPAN
 from validation.entities import ENTITIES
-from validation.fields import Entity
 
 BY_EVENT = ("events", "rejections", "warnings", "loan_changes", "rejected_lines")
 """Tables with a row, or some, an event."""
@@ -22,21 +21,7 @@ def rewind(con: duckdb.DuckDBPyConnection, since: date) -> None:
         con.execute(f"DELETE FROM {entity.history} WHERE valid_from >= $since", {"since": since})
         con.execute(f"DELETE FROM {entity.table} WHERE updated_on >= $since", {"since": since})
         # What a younger version had ended is open again.
-        _stand(con, entity, "valid_to >= $since", since)
+        columns = ", ".join((*entity.names, *SPAN))
+        stand = f"INSERT INTO {entity.table} ({columns}) SELECT {columns} FROM {entity.history} WHERE valid_to >= $since"
+        con.execute(stand, {"since": since})
         con.execute(f"UPDATE {entity.history} SET valid_to = NULL WHERE valid_to >= $since", {"since": since})
-
-
-def renew(con: duckdb.DuckDBPyConnection, since: date) -> None:
-    """Bring the tables of records in step with their histories, which have versions from `since` on that they lack."""
-    for entity in ENTITIES.values():
-        con.execute(
-            f"DELETE FROM {entity.table} WHERE {entity.id} IN (SELECT {entity.id} FROM {entity.history} WHERE valid_from >= $since)",
-            {"since": since},
-        )
-        _stand(con, entity, "valid_to IS NULL AND valid_from >= $since", since)
-
-
-def _stand(con: duckdb.DuckDBPyConnection, entity: Entity, which: str, since: date) -> None:
-    columns = ", ".join((*entity.names, *SPAN))
-    sql = f"INSERT INTO {entity.table} ({columns}) SELECT {columns} FROM {entity.history} WHERE {which}"
-    con.execute(sql, {"since": since})

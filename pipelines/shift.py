@@ -35,8 +35,10 @@ from pipelines.summary import DropResult, Progress, RootCause, StepRunner
 
 T = TypeVar("T")
 _CAUSES_TOLD = 5
-_SLICE = 4
+_PART = 4
 """So many times what is read at a time is decided and loaded at a time."""
+_PARTS_BY_ID = 4
+"""What makes more parts is logged in the order of ids, or each part would read all of it."""
 _LOG = logging.getLogger("nightdrop.steps")
 
 
@@ -194,7 +196,8 @@ class Shift:
         return sorted(unread, key=lambda e: (e.business_date or date.max, path_key(e.path)))
 
     def _read(self, batch: Sequence[Edition]) -> None:
-        writer = PartWriter(self.home.log, f"{self.moment.run_id}.{self._parts:06}")
+        many = sum(edition.bytes for edition in batch) > _PARTS_BY_ID * _PART * self.settings.chunk_bytes
+        writer = PartWriter(self.home.log, f"{self.moment.run_id}.{self._parts:06}", by_id=many)
         self._parts += 1
         read_into_log(
             batch,
@@ -238,7 +241,7 @@ class Shift:
                 source_of=self._source,
                 raw_lines=self._raw_lines,
                 moment=self.moment,
-                slice_bytes=_SLICE * self.settings.chunk_bytes,
+                part_bytes=_PART * self.settings.chunk_bytes,
             )
             done = self.steps.run("settle", lambda: work(self.con, self.log, change, since, self.rules))
             return lambda: done
@@ -247,7 +250,7 @@ class Shift:
         def load_it() -> tuple[Loaded, conservation.Ledger]:
             with self.steps.within("load", "gate"):
                 ledger = conservation.open_ledger(self.con, decision, change, since)
-            return load(self.con, decision, change, since, self._raw_lines, self.moment), ledger
+            return load(self.con, decision, change, since=since, raw_lines=self._raw_lines, moment=self.moment), ledger
 
         return load_it
 
@@ -316,11 +319,10 @@ class Shift:
             causes=most_followed(self.con, change.since, _CAUSES_TOLD),
         )
 
-    def _raw_lines(self, path: str, sha256: str, ranges: pl.DataFrame) -> pl.Series:
+    def _raw_lines(self, path: str, sha256: str, ranges: pl.DataFrame) -> Iterator[bytes]:
         shape = drop_format(path)
         compression = shape[1] if shape else None
-        offsets, lengths = ranges["byte_offset"].to_list(), ranges["byte_length"].to_list()
-        return pl.Series(self.archive.read_ranges(sha256, compression, offsets, lengths), dtype=pl.Binary)
+        return self.archive.read_ranges(sha256, compression, ranges["byte_offset"], ranges["byte_length"])
 
 
 D = TypeVar("D", Candidate, Edition)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from datetime import date
 
 import duckdb
 import polars as pl
 
-from pipelines.database import query
+from pipelines.database import handed_over, query
 from pipelines.eventlog import position
 from pipelines.settling import SPAN, lives_schema
+from validation.entities import ENTITIES
 from validation.fields import Entity
 
 _EARLIER = pl.lit(-1, dtype=pl.Int64)
@@ -33,10 +35,15 @@ def no_records(entity: Entity) -> pl.DataFrame:
     return pl.DataFrame(schema={**fields, **SPAN, "valid_from": pl.Date(), "created_pos": pl.Int64(), "deleted_pos": pl.Int64()})
 
 
+def no_names() -> pl.DataFrame:
+    """Return no record's name, in the columns of `records_named`."""
+    return pl.DataFrame(schema={"category": pl.String(), "entity_id": pl.String()})
+
+
 def records_named(con: duckdb.DuckDBPyConnection, drops: pl.DataFrame) -> pl.DataFrame:
     """Return category, entity_id of every record that the events of those drops (business_date, path) name."""
     if drops.is_empty():
-        return pl.DataFrame(schema={"category": pl.String(), "entity_id": pl.String()})
+        return no_names()
     return query(
         con,
         "SELECT DISTINCT category, entity_id FROM events AS e SEMI JOIN those "
@@ -96,19 +103,47 @@ class AsOf:
 
 
 class Now:
-    """How records stand, when all that stands comes before what is decided."""
+    """How records stand, when all that stands of them comes before what is decided.
 
-    def __init__(self, con: duckdb.DuckDBPyConnection) -> None:
-        self.con = con
+    The lives of records that are decided already are kept here, for their children. The connection is used in `turn`.
+    """
+
+    def __init__(self, con: duckdb.DuckDBPyConnection, turn: AbstractContextManager[object]) -> None:
+        self.con, self.turn = con, turn
+        self._kept: set[str] = set()
 
     def records(self, entity: Entity, ids: pl.DataFrame) -> pl.DataFrame:
         """Return the records of those ids (column `id`): columns of `no_records`."""
-        return _versions(self.con, entity, ids, "valid_to IS NULL")
+        with self.turn:
+            return _versions(self.con, entity, ids, "valid_to IS NULL")
+
+    def keep(self, entity: Entity, lives: pl.DataFrame) -> None:
+        """Keep lives (columns `lives_schema`) in a table that ends with `forget`."""
+        with self.turn, handed_over(self.con, lives=lives):
+            if entity.category in self._kept:
+                self.con.execute(f"INSERT INTO {_kept(entity)} SELECT * FROM lives")
+            else:
+                self.con.execute(f"CREATE TEMP TABLE {_kept(entity)} AS SELECT * FROM lives")
+        self._kept.add(entity.category)
 
     def lives(self, entity: Entity, ids: pl.DataFrame) -> pl.DataFrame:
         """Return the lives (columns `lives_schema`) of those ids."""
-        # While slices are loaded the histories are ahead of the tables.
-        return _lives(self.con, entity, f"(FROM {entity.history} WHERE valid_to IS NULL)", ids).select(*lives_schema(entity))
+        with self.turn:
+            if entity.category not in self._kept:
+                return _lives(self.con, entity, entity.table, ids)
+            lives = query(self.con, f"SELECT * FROM {_kept(entity)} AS t SEMI JOIN ids ON ids.id = t.id", ids=ids)
+            others = ids.join(lives, on="id", how="anti")
+            return pl.concat([lives.cast(pl.Schema(lives_schema(entity))), _lives(self.con, entity, entity.table, others)])
+
+    def forget(self) -> None:
+        """Drop what was kept."""
+        for category in self._kept:
+            self.con.execute(f"DROP TABLE {_kept(ENTITIES[category])}")
+        self._kept.clear()
+
+
+def _kept(entity: Entity) -> str:
+    return f"lives_of_{entity.table}"
 
 
 Standing = AsOf | Now
