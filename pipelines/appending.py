@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import date
-from functools import partial
 from threading import Lock
 from typing import Self
 
@@ -22,7 +21,7 @@ from pipelines import conservation, standing
 from pipelines.causes import find_causes
 from pipelines.deciding import Decision, Living, decide_some
 from pipelines.eventlog import CHOSEN, NAMELESS, EventLog, Logged
-from pipelines.loading import Loaded, Moment, RawLines, Verdicts, add, add_raw, write_flips
+from pipelines.loading import Adding, Loaded, Moment, RawLines, Verdicts, add_raw, write_flips
 from pipelines.rewinding import rewind
 from validation.entities import ENTITIES
 from validation.fields import Entity
@@ -131,8 +130,8 @@ class _Writer:
     """Writes one decision while the next is made, on the same connection in turns."""
 
     def __init__(self, con: duckdb.DuckDBPyConnection, places: pl.DataFrame, since: date, moment: Moment) -> None:
-        self._write = partial(add, con, places=places, since=since, moment=moment)
         self._pool, self.turn = ThreadPoolExecutor(1), Lock()
+        self._adding = Adding(con, places, since=since, moment=moment, turn=self.turn)
         self._last: Future[None] | None = None
 
     def __enter__(self) -> Self:
@@ -142,13 +141,14 @@ class _Writer:
         try:
             if kind is None:
                 self._wait()
+                self._adding.finish()
         finally:
             self._pool.shutdown()
 
     def write(self, decision: Decision) -> None:
         """Begin to write a decision, once the one before it is written; raises what went wrong there."""
         self._wait()
-        self._last = self._pool.submit(self._write, decision, turn=self.turn)
+        self._last = self._pool.submit(self._adding.write, decision)
 
     def _wait(self) -> None:
         if self._last is not None:

@@ -13,9 +13,12 @@ from typing import Any
 
 import duckdb
 import polars as pl
+import pyarrow as pa
 
 from pipelines.problems import NightdropError
 
+_BATCH = 122_880
+"""Rows of a large frame that DuckDB is given at a time: as many as it keeps together."""
 STORAGE_VERSION = "v1.5.0"
 """New files are written in this format, so that analysts' clients from DuckDB 1.5 on can read them."""
 
@@ -91,7 +94,9 @@ def transaction(con: duckdb.DuckDBPyConnection) -> Generator[None]:
 def handed_over(con: duckdb.DuckDBPyConnection, **frames: pl.DataFrame) -> Generator[None]:
     """Let the statements of the block read frames as tables of those names."""
     for name, frame in frames.items():
-        con.register(name, frame.to_arrow())
+        table = frame.to_arrow()
+        # DuckDB shares the record batches among its threads.
+        con.register(name, table if len(table) <= _BATCH else pa.Table.from_batches(table.combine_chunks().to_batches(_BATCH)))
     try:
         yield
     finally:

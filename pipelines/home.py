@@ -92,7 +92,7 @@ class Settings:
     """A drop with a larger share of records refused by themselves is held. Touches rules."""
     max_expanded: int = 64 * 1024**3
     """A drop that expands beyond so many bytes is held."""
-    chunk_bytes: int = 32 * 1024 * 1024
+    chunk_bytes: int = 16 * 1024 * 1024
     """How many uncompressed bytes are read and checked at a time."""
     publish_masked: bool = False
     """Publish `warehouse.masked.duckdb` too, with tokens for what identifies a person."""

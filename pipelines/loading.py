@@ -22,6 +22,8 @@ from pipelines.settling import SPAN
 
 RawLines = Callable[[str, str, pl.DataFrame], Iterator[bytes]]
 """Path and SHA-256 of a drop, and byte_offset, byte_length of records in it, ascending -> the bytes of one after the other."""
+_ROW_GROUP = 122_880
+"""DuckDB's."""
 _RAW_BYTES = 32 * 1024 * 1024
 """So many bytes of refused records are written at a time."""
 _POSITION = ("business_date", "path", "line")
@@ -127,7 +129,9 @@ def load(
     again = _differing(con, events.filter(~pl.col("added")), decision.stood)
     _write_events(con, events.filter("added"), again)
     retold = _write_findings(con, decision, events)
-    _write_changes(con, decision, events)
+    for stage in decision.stages:
+        if stage.entity.watched:
+            _insert(con, f"{stage.entity.category}_changes", _changes(stage, events))
     _delete_lines(con, ["rejected_lines"], again)
     decided_here = pl.concat([events.filter("added"), again.select(events.columns)])
     add_raw(con, decided_here.filter(pl.col("verdict") == "rejected"), raw_lines)
@@ -144,33 +148,59 @@ def load(
     return Loaded(flipped, told, len(decided), int(decided["applied"].sum()), codes)
 
 
-def add(
-    con: duckdb.DuckDBPyConnection,
-    decision: Decision,
-    places: pl.DataFrame,
-    *,
-    since: date,
-    moment: Moment,
-    turn: AbstractContextManager[object],
-) -> None:
-    """Write a decision about records of which nothing stands from `since` on: events and what hangs on them, records, histories.
+class Adding:
+    """Writes decisions about records of which nothing stands from a date on: events and what hangs on them, records, histories.
 
-    `places`: rank, business_date, path, sha256 of the drops. Causes and flips are left to find, refused lines for `add_raw`. In
-    between two tables another thread may have its `turn`.
+    Causes and flips are left to find, refused lines to `add_raw`. Rows wait until they make whole row groups: one that is half
+    full amid a table is written once more by the checkpoint. Between two tables another thread may have its `turn`.
     """
-    events = _placed(decision.events, places, moment).sort("pos")
-    with turn:
-        _insert(con, "events", events)
-    who = _who(events)
-    for table, findings in (("rejections", decision.reasons), ("warnings", decision.warnings)):
-        rows = findings.join(who, on="pos", how="left").sort("pos")
-        with turn:
-            _insert(con, table, rows)
-    with turn:
-        _write_changes(con, decision, events)
-    for stage in decision.stages:
-        with turn:
-            _write_records(con, stage, since)
+
+    def __init__(
+        self,
+        con: duckdb.DuckDBPyConnection,
+        places: pl.DataFrame,
+        *,
+        since: date,
+        moment: Moment,
+        turn: AbstractContextManager[object],
+    ) -> None:
+        """`places`: rank, business_date, path, sha256 of the drops."""
+        self._con, self._places, self._since, self._moment, self._turn = con, places, since, moment, turn
+        self._waiting: dict[str, list[pl.DataFrame]] = {}
+
+    def write(self, decision: Decision) -> None:
+        """Write what a decision says of its records."""
+        events = _placed(decision.events, self._places, self._moment).sort("pos")
+        self._add("events", events)
+        who = _who(events)
+        for table, findings in (("rejections", decision.reasons), ("warnings", decision.warnings)):
+            self._add(table, findings.join(who, on="pos", how="left").sort("pos"))
+        for stage in decision.stages:
+            if stage.entity.watched:
+                self._add(f"{stage.entity.category}_changes", _changes(stage, events))
+            with self._turn:
+                _take_out_records(self._con, stage, self._since)
+            versions = _with_ends(stage)
+            self._add(stage.entity.history, versions)
+            self._add(stage.entity.table, versions.filter(pl.col("valid_to").is_null()))
+
+    def finish(self) -> None:
+        """Write the rows that wait."""
+        for table, frames in self._waiting.items():
+            _insert(self._con, table, pl.concat(frames))
+        self._waiting.clear()
+
+    def _add(self, table: str, frame: pl.DataFrame) -> None:
+        if frame.is_empty():
+            return
+        waiting = self._waiting.setdefault(table, [])
+        waiting.append(_columns_of(table, frame))
+        rows = sum(map(len, waiting))
+        if whole := rows - rows % _ROW_GROUP:
+            every = pl.concat(waiting)
+            with self._turn:
+                _insert(self._con, table, every.head(whole))
+            waiting[:] = [every.slice(whole)]
 
 
 def _who(events: pl.DataFrame) -> pl.DataFrame:
@@ -245,9 +275,12 @@ def _insert(con: duckdb.DuckDBPyConnection, table: str, frame: pl.DataFrame) -> 
     """Insert the table's columns out of a frame; columns it lacks are NULL."""
     if frame.is_empty():
         return
-    columns = [name for name in TABLES[table].names if name in frame.columns]
-    with handed_over(con, incoming=frame.select(columns)):
+    with handed_over(con, incoming=_columns_of(table, frame)):
         con.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming")
+
+
+def _columns_of(table: str, frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.select(name for name in TABLES[table].names if name in frame.columns)
 
 
 def _write_findings(con: duckdb.DuckDBPyConnection, decision: Decision, events: pl.DataFrame) -> pl.DataFrame:
@@ -282,12 +315,10 @@ def _taken_out(con: duckdb.DuckDBPyConnection, table: str, events: pl.DataFrame)
     )
 
 
-def _write_changes(con: duckdb.DuckDBPyConnection, decision: Decision, events: pl.DataFrame) -> None:
-    for stage in decision.stages:
-        changes = stage.settled.changes
-        if not changes.is_empty():
-            where = changes.join(events.select("pos", *_POSITION), on="pos", how="left")
-            _insert(con, f"{stage.entity.category}_changes", where.rename({"id": stage.entity.id}))
+def _changes(stage: Stage, events: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows of the entity's table of changes; none for one without."""
+    where = stage.settled.changes.join(events.select("pos", *_POSITION), on="pos", how="left")
+    return where.rename({"id": stage.entity.id})
 
 
 def add_raw(con: duckdb.DuckDBPyConnection, refused: pl.DataFrame, raw_lines: RawLines) -> None:
@@ -311,11 +342,16 @@ def _runs(lines: pl.DataFrame, enough: int) -> list[pl.DataFrame]:
 
 def _write_records(con: duckdb.DuckDBPyConnection, stage: Stage, since: date) -> None:
     """Replace the touched records and what is younger than `since` of their histories."""
+    _take_out_records(con, stage, since)
+    versions = _with_ends(stage)
+    _insert(con, stage.entity.history, versions)
+    _insert(con, stage.entity.table, versions.filter(pl.col("valid_to").is_null()))
+
+
+def _take_out_records(con: duckdb.DuckDBPyConnection, stage: Stage, since: date) -> None:
     if stage.touched.is_empty():
         return
     entity = stage.entity
-    versions = _with_ends(stage)
-    latest = versions.filter(pl.col("valid_to").is_null())
     with handed_over(con, touched=stage.touched):
         con.execute(
             f"DELETE FROM {entity.history} AS v USING touched WHERE v.{entity.id} = touched.id "
@@ -323,8 +359,6 @@ def _write_records(con: duckdb.DuckDBPyConnection, stage: Stage, since: date) ->
             {"since": since},
         )
         con.execute(f"DELETE FROM {entity.table} AS t USING touched WHERE t.{entity.id} = touched.id")
-    _insert(con, entity.history, versions)
-    _insert(con, entity.table, latest)
 
 
 def _with_ends(stage: Stage) -> pl.DataFrame:

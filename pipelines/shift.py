@@ -35,7 +35,7 @@ from pipelines.summary import DropResult, Progress, RootCause, StepRunner
 
 T = TypeVar("T")
 _CAUSES_TOLD = 5
-_PART = 4
+_PART = 8
 """So many times what is read at a time is decided and loaded at a time."""
 _PARTS_BY_ID = 4
 """What makes more parts is logged in the order of ids, or each part would read all of it."""
