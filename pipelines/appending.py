@@ -7,7 +7,7 @@ Memory holds one part at a time, so a first load, and a whole past decided again
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import date
@@ -27,13 +27,26 @@ from validation.entities import ENTITIES
 from validation.fields import Entity
 from validation.rulebook import RuleBook
 
-
-def comes_after_all(change: Living) -> bool:
-    """Tell whether no drop that stays stands on the first date that changes, or on a later one."""
-    return change.drops.filter(~pl.col("added") & (pl.col("business_date") >= change.since)).is_empty()
+_OTHERS = 8
+"""Who stays is decided again along with a large change when it is less than so many times as large."""
 
 
-def wholesale(change: Living) -> Living:
+def is_for_append(change: Living, sizes: Mapping[tuple[str, str], int], part_bytes: int) -> bool:
+    """Tell whether to take in a change by `append`: nothing that stays comes after it, or it is too large to be held at once.
+
+    Then all from its first date on is decided again, unless that is so much more that only what it touches should be. `sizes`:
+    bytes of editions by path and SHA-256.
+    """
+    recent = change.drops.filter(pl.col("business_date") >= change.since)
+    stays = recent.filter(~pl.col("added"))
+    if stays.is_empty():
+        return True
+    key = ("path", "sha256")
+    moved = sum(sizes[edition] for frame in (recent.filter("added"), change.gone) for edition in frame.select(key).iter_rows())
+    return part_bytes < moved and sum(sizes[edition] for edition in stays.select(key).iter_rows()) < _OTHERS * moved
+
+
+def _whole(change: Living) -> Living:
     """Return a change as one that takes out all from its first date on, and puts in again what lives."""
     again = ~pl.col("added") & (pl.col("business_date") >= change.since)
     gone = pl.concat([change.gone, change.drops.filter(again).select(change.gone.columns)])
@@ -52,11 +65,11 @@ def append(
     moment: Moment,
     part_bytes: int,
 ) -> tuple[Loaded, conservation.Ledger]:
-    """Take in a change that `comes_after_all`, about `part_bytes` of records at a time; also return what must then be there.
+    """Take in a change, about `part_bytes` of records at a time; also return what must then be there.
 
-    `since`: its first business date. What stands from then on is taken out first.
+    `since`: its first business date. What stands from then on is taken out first, and decided again if it stays.
     """
-    every = wholesale(change)
+    every = _whole(change)
     ledger, was = conservation.ledger_before(con, since), Verdicts(con, every)
     if not every.gone.is_empty():
         rewind(con, since)

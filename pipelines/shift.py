@@ -19,7 +19,7 @@ import duckdb
 import polars as pl
 
 from pipelines import conservation, corrections, database, diary, drops, gate, living, schema
-from pipelines.appending import append, comes_after_all
+from pipelines.appending import append, is_for_append
 from pipelines.archive import Archive
 from pipelines.book import Book, Edition, Unread, read_book, sweep, write_book
 from pipelines.causes import most_followed
@@ -235,13 +235,14 @@ class Shift:
         since = change.since
         if since is None:
             return lambda: (Loaded(0, pl.DataFrame(schema={"business_date": pl.Date(), "path": pl.String()})), None)
-        if comes_after_all(change):
+        part_bytes = _PART * self.settings.chunk_bytes
+        if is_for_append(change, {edition.key: edition.bytes for edition in self.book.editions}, part_bytes):
             work = partial(
                 append,
                 source_of=self._source,
                 raw_lines=self._raw_lines,
                 moment=self.moment,
-                part_bytes=_PART * self.settings.chunk_bytes,
+                part_bytes=part_bytes,
             )
             done = self.steps.run("settle", lambda: work(self.con, self.log, change, since, self.rules))
             return lambda: done
