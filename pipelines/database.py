@@ -93,15 +93,31 @@ def transaction(con: duckdb.DuckDBPyConnection) -> Generator[None]:
 @contextmanager
 def handed_over(con: duckdb.DuckDBPyConnection, **frames: pl.DataFrame) -> Generator[None]:
     """Let the statements of the block read frames as tables of those names."""
-    for name, frame in frames.items():
-        table = frame.to_arrow()
-        # DuckDB shares the record batches among its threads.
-        con.register(name, table if len(table) <= _BATCH else pa.Table.from_batches(table.combine_chunks().to_batches(_BATCH)))
+    handed = {name: _Handed(frame) for name, frame in frames.items()}
+    for name, rows in handed.items():
+        con.register(name, rows)
     try:
         yield
     finally:
-        for name in frames:
+        for name, rows in handed.items():
             con.unregister(name)
+            rows.take_back()
+
+
+class _Handed:
+    """A frame as DuckDB is given it: until a transaction ends DuckDB keeps what was registered in it, the rows need not stay."""
+
+    def __init__(self, frame: pl.DataFrame) -> None:
+        table = frame.to_arrow()
+        # DuckDB shares the record batches among its threads.
+        large = len(table) > _BATCH
+        self._table = pa.Table.from_batches(table.combine_chunks().to_batches(_BATCH)) if large else table
+
+    def take_back(self) -> None:
+        del self._table
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        return self._table.__arrow_c_stream__(requested_schema)
 
 
 def query(

@@ -166,7 +166,7 @@ class Adding:
     ) -> None:
         """`places`: rank, business_date, path, sha256 of the drops."""
         self._con, self._places, self._since, self._moment, self._turn = con, places, since, moment, turn
-        self._waiting: dict[str, list[pl.DataFrame]] = {}
+        self._waiting: dict[str, pl.DataFrame] = {}
 
     def write(self, decision: Decision) -> None:
         """Write what a decision says of its records."""
@@ -186,21 +186,24 @@ class Adding:
 
     def finish(self) -> None:
         """Write the rows that wait."""
-        for table, frames in self._waiting.items():
-            _insert(self._con, table, pl.concat(frames))
+        for table, frame in self._waiting.items():
+            _insert(self._con, table, frame)
         self._waiting.clear()
 
     def _add(self, table: str, frame: pl.DataFrame) -> None:
         if frame.is_empty():
             return
-        waiting = self._waiting.setdefault(table, [])
-        waiting.append(_columns_of(table, frame))
-        rows = sum(map(len, waiting))
-        if whole := rows - rows % _ROW_GROUP:
-            every = pl.concat(waiting)
-            with self._turn:
-                _insert(self._con, table, every.head(whole))
-            waiting[:] = [every.slice(whole)]
+        rows = _columns_of(table, frame)
+        every = pl.concat([self._waiting[table], rows]) if table in self._waiting else rows
+        whole = len(every) - len(every) % _ROW_GROUP
+        with self._turn:
+            _insert(self._con, table, every.head(whole))
+        self._waiting[table] = _by_itself(every.slice(whole))
+
+
+def _by_itself(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return the same rows without the texts of others: a slice keeps all that it was cut from."""
+    return pl.DataFrame(frame.to_arrow(compat_level=pl.CompatLevel.oldest()))
 
 
 def _who(events: pl.DataFrame) -> pl.DataFrame:

@@ -35,6 +35,8 @@ from pipelines.summary import DropResult, Progress, RootCause, StepRunner
 
 T = TypeVar("T")
 _CAUSES_TOLD = 5
+_MEMORY = "1GB"
+"""What DuckDB may hold in memory while it loads; what is more it keeps in files beside the working warehouse."""
 _PART = 8
 """So many times what is read at a time is decided and loaded at a time."""
 _PARTS_BY_ID = 4
@@ -106,7 +108,7 @@ class Outcome:
 @contextmanager
 def working_warehouse(home: Home) -> Iterator[duckdb.DuckDBPyConnection]:
     """Open the working warehouse, new when there is none; sealed at the end."""
-    con = database.connect(home.working)
+    con = database.connect(home.working, memory_limit=_MEMORY)
     try:
         if schema.is_empty(con):
             schema.create(con)
