@@ -26,8 +26,11 @@ def told(event: str, *, level: int = logging.INFO, **what: Any) -> None:
 
 
 @contextmanager
-def kept(home: Home, command: str, *, to: Path | None, verbose: bool) -> Iterator[None]:
+def kept(home: Home, command: str, *, to: Path | None, verbose: bool = False) -> Iterator[None]:
     """Keep what happens in the block: in a file (default: in data/state/ of a home that is there), and on standard error."""
+    if LOG.handlers:  # the caller keeps it already
+        yield
+        return
     handlers: list[logging.Handler] = []
     file = to or (home.state / _FILE if home.inbox.is_dir() or home.state.is_dir() else None)
     if file:

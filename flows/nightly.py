@@ -6,6 +6,7 @@ passes through Prefect, so no frame is kept, pickled or hashed. Safety rests on 
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime
@@ -17,14 +18,16 @@ from prefect import flow, tags, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
-from prefect.runtime import flow_run
+from prefect.runtime import deployment, flow_run
 
 from flows.failures import without_values
-from flows.lock import hold
-from flows.settings import load_settings
+from flows.lock import waiting
+from flows.logs import kept
+from flows.orchestrated import at_work
+from flows.settings import LOG_VARIABLE, load_settings
 from flows.telling import telling
 from flows.terminal import plain, progress_bar
-from pipelines.home import Home
+from pipelines.home import Home, Settings
 from pipelines.problems import NightdropError
 from pipelines.summary import DropResult, Night
 
@@ -33,6 +36,8 @@ T = TypeVar("T")
 RETRIES = 2
 RETRY_DELAYS: list[float] = [5, 30]
 """Seconds before the first and the second retry."""
+PATIENCE_SECONDS = 4 * 3600.0
+"""How long a flow that nobody watches waits for the home."""
 ARTIFACT = "nightdrop-night"
 _ROWS_SHOWN = 200
 
@@ -95,15 +100,36 @@ def nightly(home: str = ".", only_date: date | None = None) -> Night:
 
     place = Home(Path(home).absolute())
     settings = load_settings(place.root)
-    command = "nightdrop run --prefect"
-    with telling(place, settings, command) as teller, tags("nightdrop"), hold(place, command=command), progress_bar() as progress:
 
-        def around(name: str, work: Callable[[], T]) -> T:
-            return as_task(name, lambda: without_values(place, work))
+    def work() -> Night:
+        with progress_bar() as progress:
+            return run_night(place, settings, only_date=only_date, progress=progress, around=around)
 
-        night = without_values(place, lambda: run_night(place, settings, only_date=only_date, progress=progress, around=around))
+    def around(name: str, step: Callable[[], T]) -> T:
+        return as_task(name, lambda: without_values(place, step))
+
+    night = acted(place, settings, "nightdrop run --prefect", work)
+    create_markdown_artifact(key=ARTIFACT, markdown=artifact(night), description="What the night came to")
+    return night
+
+
+def acted(home: Home, settings: Settings, command: str, work: Callable[[], Night]) -> Night:
+    """Do a flow's work with the home to oneself, and tell who is to be told.
+
+    A flow that a deployment started waits for the home: nobody is there to start it again. One of the command line
+    raises HomeBusyError at once. What Prefect may not keep of an error stays in the home (`flows.failures`).
+    """
+    patience = PATIENCE_SECONDS if deployment.id else 0.0
+    log_file = os.environ.get(LOG_VARIABLE)
+    with (
+        kept(home, command, to=Path(log_file) if log_file else None),
+        telling(home, settings, command) as teller,
+        tags("nightdrop"),
+        waiting(home, command, patience),
+        at_work(str(home.root)),
+    ):
+        night = without_values(home, work)
         teller.came_to(night)
-        create_markdown_artifact(key=ARTIFACT, markdown=artifact(night), description="What the night came to")
     return night
 
 
@@ -144,10 +170,11 @@ def _row(drop: DropResult) -> tuple[object, ...]:
 
 def _markdown(columns: tuple[str, ...], rows: list[Any]) -> str:
     lines = ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
-    return "\n".join([*lines, *("| " + " | ".join(map(_cell, row)) + " |" for row in rows)])
+    return "\n".join([*lines, *("| " + " | ".join(map(cell, row)) + " |" for row in rows)])
 
 
-def _cell(value: object) -> str:
+def cell(value: object) -> str:
+    """Return a value as text in which nothing is markup."""
     if value is None:
         return ""
     text = f"{value:,}" if isinstance(value, int) else plain(value)
