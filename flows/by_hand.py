@@ -13,6 +13,7 @@ from pydantic import Field
 
 from flows.commands.acts import inbox_path, require_home, target_of
 from flows.failures import without_values
+from flows.fetching import Brought
 from flows.nightly import acted, as_task, cell
 from flows.settings import load_settings
 from pipelines import acts
@@ -72,11 +73,11 @@ def _do(home: Home, name: str, act: Callable[[Settings], Acted]) -> Night:
     settings = load_settings(home.root)
     done: list[Acted] = []
 
-    def work() -> Night:
+    def work() -> tuple[Night, Brought]:
         done.append(as_task(name, lambda: without_values(home, lambda: act(settings))))
-        return done[-1].night
+        return done[-1].night, Brought()
 
-    night = acted(home, settings, f"nightdrop {name.partition(' ')[0]}", work)
+    night, _ = acted(home, settings, f"nightdrop {name.partition(' ')[0]}", work)
     create_markdown_artifact(key=ARTIFACT, markdown=_told(name, done[-1]), description="What an act came to")
     return night
 

@@ -14,6 +14,7 @@ from pipelines.csvs import id_columns
 from pipelines.dialects import Dialect, delimiter_named, encoding_named
 from pipelines.home import Hooks
 from pipelines.sources import Source
+from pipelines.stores import RemoteInbox
 from validation.entities import ENTITIES
 from validation.fields import STEP
 
@@ -124,6 +125,22 @@ class DeclaredExpected(BaseModel):
         return Expected(self.source, days, self.by if isinstance(self.by, time) else time.min, self.days_later)
 
 
+class DeclaredInbox(BaseModel):
+    """An inbox elsewhere."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    url: Annotated[str, Field(pattern="^(s3|gs|az|sftp)://[^/]+")]
+    key: str | None = None
+    known_hosts: str | None = None
+    options: dict[str, str] = {}
+    checksum: bool = True
+
+    def inbox(self, name: str) -> RemoteInbox:
+        """Return it as the pipeline takes it."""
+        return RemoteInbox(name, self.url, self.key, self.known_hosts, self.options, self.checksum)
+
+
 class DeclaredHooks(BaseModel):
     """Who is told."""
 
@@ -151,6 +168,12 @@ WANTED: dict[str, str] = {
     "by": 'a time of the day, UTC, such as "06:30"',
     "days_later": "days after the business date, 0 to 7",
     "url": "an http or https address",
+    "inboxes.url": 'where it is, such as "s3://bucket/folder", "gs://…", "az://…" or "sftp://user@host/folder"',
+    "[key]": "a name that a folder may have: letters, digits, dots, dashes, blanks",
+    "key": "the file of a private key",
+    "known_hosts": "a file as ssh has it",
+    "options": 'what the store needs, such as { region = "eu-central-1" }; secrets belong into the environment',
+    "checksum": "true or false",
     "command": 'a list: a program and what it is to be called with, such as ["/usr/local/bin/page-me", "night"]',
     "rejects_above": "a share from 0 to 1, such as 0.1",
 }

@@ -20,7 +20,9 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.runtime import deployment, flow_run
 
+from flows.commands.night import unreached
 from flows.failures import without_values
+from flows.fetching import Brought, bring
 from flows.lock import waiting
 from flows.logs import kept
 from flows.orchestrated import at_work
@@ -101,19 +103,22 @@ def nightly(home: str = ".", only_date: date | None = None) -> Night:
     place = Home(Path(home).absolute())
     settings = load_settings(place.root)
 
-    def work() -> Night:
+    def whole_night() -> tuple[Night, Brought]:
+        brought = around("fetch", lambda: bring(place, settings)) if settings.inboxes else Brought()
         with progress_bar() as progress:
-            return run_night(place, settings, only_date=only_date, progress=progress, around=around)
+            return run_night(place, settings, only_date=only_date, progress=progress, around=around), brought
 
-    def around(name: str, step: Callable[[], T]) -> T:
-        return as_task(name, lambda: without_values(place, step))
+    def around(name: str, work: Callable[[], T]) -> T:
+        return as_task(name, lambda: without_values(place, work))
 
-    night = acted(place, settings, "nightdrop run --prefect", work)
+    night, brought = acted(place, settings, "nightdrop run --prefect", whole_night)
     create_markdown_artifact(key=ARTIFACT, markdown=artifact(night), description="What the night came to")
+    if brought.problems:
+        raise NightdropError(unreached(brought))
     return night
 
 
-def acted(home: Home, settings: Settings, command: str, work: Callable[[], Night]) -> Night:
+def acted(home: Home, settings: Settings, command: str, work: Callable[[], tuple[Night, Brought]]) -> tuple[Night, Brought]:
     """Do a flow's work with the home to oneself, and tell who is to be told.
 
     A flow that a deployment started waits for the home: nobody is there to start it again. One of the command line
@@ -128,9 +133,9 @@ def acted(home: Home, settings: Settings, command: str, work: Callable[[], Night
         waiting(home, command, patience),
         at_work(str(home.root)),
     ):
-        night = without_values(home, work)
-        teller.came_to(night)
-    return night
+        night, brought = without_values(home, work)
+        teller.came_to(night, brought.problems)
+    return night, brought
 
 
 def artifact(night: Night) -> str:

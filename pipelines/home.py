@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.calendar import Expected
 from pipelines.sources import Sources
+from pipelines.stores import RemoteInbox
 
 if TYPE_CHECKING:  # it brings Polars, and `nightdrop --help` has no use for that
     from validation.rulebook import RuleBook
@@ -105,6 +106,8 @@ class Settings:
 
     calendar: tuple[Expected, ...] = ()
     """Which drops are expected when."""
+    inboxes: tuple[RemoteInbox, ...] = ()
+    """Inboxes elsewhere, whose files are brought here before a night."""
     hooks: Hooks = field(default_factory=Hooks)
 
     def hold_above_for(self, path: str) -> float:
