@@ -24,6 +24,8 @@ from pipelines.sources import Sources
 PREFIX = "NIGHTDROP_"
 HOME_VARIABLE = "NIGHTDROP_HOME"
 LOG_VARIABLE = "NIGHTDROP_LOG_FILE"
+HOOK_VARIABLE = "NIGHTDROP_ABOUT"
+"""What a hook's command is told: it may ask nightdrop more."""
 
 
 class _Said(BaseSettings):
@@ -110,7 +112,7 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _refuse_unknown_variables() -> None:
-    known = {HOME_VARIABLE, LOG_VARIABLE, *(f"{PREFIX}{name.upper()}" for name in _Said.model_fields)}
+    known = {HOME_VARIABLE, LOG_VARIABLE, HOOK_VARIABLE, *(f"{PREFIX}{name.upper()}" for name in _Said.model_fields)}
     for variable in sorted(os.environ):
         name = variable.upper()
         if name.startswith(PREFIX) and name.split("__")[0] not in known:

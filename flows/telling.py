@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from flows.logs import told
+from flows.settings import HOOK_VARIABLE
 from flows.terminal import jsonable, write_note
 from pipelines.home import Home, Hooks, Settings
 from pipelines.problems import HomeBusyError, NightdropError, UsageError
@@ -138,7 +139,7 @@ def _post(url: str, body: bytes, _about: list[str]) -> str | None:
 
 def _run(command: tuple[str, ...], body: bytes, about: list[str]) -> str | None:
     """Run the command with the message on its standard input; return what went wrong, if it did."""
-    environment = os.environ | {"NIGHTDROP_ABOUT": " ".join(about)}
+    environment = os.environ | {HOOK_VARIABLE: " ".join(about)}
     try:
         done = subprocess.run(command, input=body, env=environment, timeout=_SECONDS, capture_output=True, check=False)  # noqa: S603  # the operator's own
     except (OSError, subprocess.TimeoutExpired) as error:
