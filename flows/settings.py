@@ -112,10 +112,10 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _refuse_unknown_variables() -> None:
-    known = {HOME_VARIABLE, LOG_VARIABLE, HOOK_VARIABLE, *(f"{PREFIX}{name.upper()}" for name in _Said.model_fields)}
+    known = {HOME_VARIABLE, LOG_VARIABLE, *(f"{PREFIX}{name.upper()}" for name in _Said.model_fields)}
     for variable in sorted(os.environ):
         name = variable.upper()
-        if name.startswith(PREFIX) and name.split("__")[0] not in known:
+        if name.startswith(PREFIX) and name.split("__")[0] not in {*known, HOOK_VARIABLE}:
             raise UsageError(f"{variable}: no such setting; there are {', '.join(sorted(known))}. Nothing was changed.")
 
 
