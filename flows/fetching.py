@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from flows.logs import told
-from pipelines.fetching import fetch
+from pipelines.fetching import Fetched, fetch
 from pipelines.home import Home, Settings
 from pipelines.problems import NightdropError
 from pipelines.stores import opened
@@ -29,9 +29,8 @@ def bring(home: Home, settings: Settings) -> Brought:
             with opened(inbox) as store:
                 found = fetch(store, home.inbox / inbox.name, home.state / "fetched" / f"{inbox.name}.json")
         except NightdropError as error:
-            problems.append((inbox.name, str(error)))
-        else:
-            copied += found.copied
-            problems += found.problems
-        told("fetched", inbox=inbox.name, copied=len(copied), problems=len(problems))
+            found = Fetched(problems=[(inbox.name, str(error))])
+        copied += found.copied
+        problems += found.problems
+        told("fetched", inbox=inbox.name, copied=len(found.copied), unsummed=found.unsummed, problems=len(found.problems))
     return Brought(tuple(copied), tuple(problems))

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ByteSize, Field, ValidationError, field_validato
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from flows import declared
-from flows.declared import DeclaredExpected, DeclaredHooks, DeclaredInbox, DeclaredSource, Patterns
+from flows.declared import DeclaredExpected, DeclaredHooks, DeclaredInbox, DeclaredSource, InboxName, Patterns
 from flows.toml_lines import line_of
 from pipelines.home import Settings
 from pipelines.problems import UsageError
@@ -41,7 +41,7 @@ class _Said(BaseSettings):
     registration_patterns: Patterns = Patterns()
     sources: dict[str, DeclaredSource] = {}
     expected: list[DeclaredExpected] = []
-    inboxes: dict[Annotated[str, Field(pattern="^[A-Za-z0-9][A-Za-z0-9 .-]*$")], DeclaredInbox] = {}
+    inboxes: dict[InboxName, DeclaredInbox] = {}
     hooks: DeclaredHooks = DeclaredHooks()
 
     @field_validator("quiet_seconds", "hold_above", "max_expanded", "chunk_bytes", mode="before")

@@ -2,18 +2,18 @@
 
 A file is copied under a hidden name, which no run takes for a drop, and gets its own only when size and checksum are right and it
 is still the same there. An interrupted copy goes on where it was as long as the file is the same; else it is begun anew. What was
-copied once is not copied again until it changes there. Nothing is changed or deleted there, nothing deleted here.
+copied once is not copied again until it changes there. Nothing is changed or deleted there; here nothing but its own copies is.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
+from pipelines.checksums import Checksum
 from pipelines.discovery import drop_format, is_ignored
 from pipelines.files import read_json, sync_folder, write_json
 from pipelines.manifests import SUFFIX as MANIFEST
@@ -33,14 +33,12 @@ class Listed:
     modified: float
     """Seconds since 1970."""
     tag: str = ""
-    """What changes with the bytes, where the store has such a thing."""
-    md5: str | None = None
-    """Of the bytes, where the store says so."""
+    """What changes with the bytes, where the store has such a thing; without quotes."""
 
     @property
     def identity(self) -> list[object]:
-        """Return what tells one edition from another."""
-        return [self.size, self.modified, self.tag]
+        """Return what tells one edition from another: a list and a look may give the time with and without fractions."""
+        return [self.size, self.tag or int(self.modified)]
 
 
 class Gone(Exception):
@@ -56,6 +54,9 @@ class Store(Protocol):
     def look(self, path: str) -> Listed:
         """Return a file as it is now; raises Gone."""
 
+    def checksum(self, listed: Listed) -> Checksum | None:
+        """Return what the store has its bytes add up to, None where it does not say; raises Gone."""
+
     def read(self, listed: Listed, offset: int) -> Iterator[bytes]:
         """Yield a file's bytes from an offset on; raises Gone, also on the way."""
 
@@ -68,6 +69,8 @@ class Fetched:
     """Paths in the inbox here."""
     problems: list[tuple[str, str]] = field(default_factory=list)
     """What was not copied, and why. It is tried again next time."""
+    unsummed: int = 0
+    """How many of the copies were checked by their size alone, since no checksum is told."""
 
 
 def fetch(store: Store, folder: Path, notes: Path) -> Fetched:
@@ -79,19 +82,22 @@ def fetch(store: Store, folder: Path, notes: Path) -> Fetched:
     fetched = Fetched()
     # A manifest before its drop: whole or not, it is judged with it.
     for listed in sorted(store.files(), key=lambda one: (not one.path.endswith(MANIFEST), one.path)):
-        where, problem = f"{folder.name}/{listed.path}", _unfit(listed.path)
+        problem = _unfit(listed.path)
         if problem is None and (not _is_wanted(listed) or remembered.has(listed)):
             continue
-        if problem is None:
-            try:
-                problem = _copy(store, listed, folder, remembered)
-            except Gone:
-                problem = "it changed or went away while it was copied"
-            except NightdropError as error:
-                problem = str(error)
-            except OSError as error:
-                problem = f"it cannot be written here: {error.strerror}"
-        fetched.problems.append((where, problem)) if problem else fetched.copied.append(where)
+        where = f"{folder.name}/{listed.path}"
+        try:
+            if problem is None:
+                fetched.unsummed += not _copy(store, listed, folder, remembered)
+                fetched.copied.append(where)
+        except Gone:
+            problem = "it changed or went away while it was copied"
+        except NightdropError as error:
+            problem = str(error)
+        except OSError as error:
+            problem = f"it cannot be written here: {error.strerror}"
+        if problem is not None:
+            fetched.problems.append((where, problem))
     return fetched
 
 
@@ -113,37 +119,54 @@ def _unfit(path: str) -> str | None:
     return None
 
 
-def _copy(store: Store, listed: Listed, folder: Path, notes: _Notes) -> str | None:
-    """Copy one file; return why its copy cannot be used, if so."""
+def _copy(store: Store, listed: Listed, folder: Path, notes: _Notes) -> bool:
+    """Copy one file and tell whether a checksum was there to check it by; raises NightdropError when it cannot be used."""
     place = folder.joinpath(*PurePosixPath(listed.path).parts)
     part = place.with_name(f".{place.name}.part")
     _make(place.parent)
+    _refuse_foreign(place, listed, folder, notes)
     if not notes.is_begun(listed):
         part.unlink(missing_ok=True)
         notes.begin(listed)
-    digest = hashlib.md5(usedforsecurity=False)
-    with part.open("ab+") as copy:
-        copy.seek(0)
-        while piece := copy.read(1 << 20):
-            digest.update(piece)
-        for piece in store.read(listed, copy.tell()):
-            copy.write(piece)
-            digest.update(piece)
-        copy.flush()
-        os.fchmod(copy.fileno(), 0o640)
-        os.fsync(copy.fileno())
-        size = copy.tell()
+    size = _append(part, lambda offset: store.read(listed, offset))
     if store.look(listed.path).identity != listed.identity:
         raise Gone
-    if size != listed.size or (listed.md5 and digest.hexdigest() != listed.md5):
+    if size != listed.size:
         part.unlink()
-        what = f"{size} bytes came of {listed.size}" if size != listed.size else "its bytes do not have the checksum that is told"
-        return f"{what}; the copy was thrown away"
+        raise NightdropError(f"{size} bytes came of {listed.size}; the copy was thrown away")
+    checksum = store.checksum(listed)
+    if checksum and not checksum.fits(part):
+        part.unlink()
+        raise NightdropError(
+            f"its bytes do not have the {checksum.kind} that is told; the copy was thrown away. Where the store encrypts with "
+            "keys of your own its tags are no checksums: say `checksum = false` then"
+        )
     os.utime(part, (listed.modified, listed.modified))  # how long it has been quiet is a matter of where it comes from
     part.replace(place)
     sync_folder(place.parent)
     notes.done(listed)
-    return None
+    return checksum is not None
+
+
+def _refuse_foreign(place: Path, listed: Listed, folder: Path, notes: _Notes) -> None:
+    """Refuse a place that is not ours to write: what a sender laid there stays, and no link leads out of the inbox."""
+    if not place.parent.resolve().is_relative_to(folder.parent.resolve()):
+        raise NightdropError("a link leads its folder out of the inbox; nothing was written")
+    if os.path.lexists(place) and not notes.is_ours(listed):
+        raise NightdropError(
+            "a file of that name lies in the inbox that did not come from there. It was left as it is: move it away"
+        )
+
+
+def _append(part: Path, read: Callable[[int], Iterator[bytes]]) -> int:
+    """Append what is missing to a copy; return its size."""
+    with part.open("ab") as copy:
+        for piece in read(copy.tell()):
+            copy.write(piece)
+        copy.flush()
+        os.fchmod(copy.fileno(), 0o640)
+        os.fsync(copy.fileno())
+        return copy.tell()
 
 
 def _make(folder: Path) -> None:
@@ -165,13 +188,17 @@ class _Notes:
         """Tell whether this edition was copied."""
         return bool(self._copied.get(listed.path) == listed.identity)
 
+    def is_ours(self, listed: Listed) -> bool:
+        """Tell whether what lies at its path here is a copy of ours."""
+        return listed.path in self._copied or listed.path in self._begun
+
     def is_begun(self, listed: Listed) -> bool:
-        """Tell whether a copy of this edition was begun."""
-        return bool(self._begun.get(listed.path) == listed.identity)
+        """Tell whether a copy of this edition was begun since this machine started; of an older one bytes may be lost."""
+        return bool(self._begun.get(listed.path) == [*listed.identity, _boot()])
 
     def begin(self, listed: Listed) -> None:
         """Note that a copy is begun."""
-        self._begun[listed.path] = listed.identity
+        self._begun[listed.path] = [*listed.identity, _boot()]
         self._save()
 
     def done(self, listed: Listed) -> None:
@@ -183,3 +210,11 @@ class _Notes:
     def _save(self) -> None:
         _make(self._file.parent)
         write_json(self._file, {"copied": self._copied, "begun": self._begun})
+
+
+def _boot() -> str:
+    """Return what names this start of the machine. Empty where it has no name: then nothing tells one from another."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""

@@ -6,11 +6,13 @@ import re
 from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from urllib.parse import unquote, urlsplit
 
+from pipelines.checksums import Checksum, checksum_told
 from pipelines.fetching import Gone, Listed, Store
 from pipelines.problems import NightdropError
 
@@ -23,8 +25,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 SCHEMES = ("s3", "gs", "az", "sftp")
 _PIECE = 1 << 20
-_MD5 = re.compile(r'"?([0-9a-f]{32})"?')
+_MD5 = re.compile("[0-9a-f]{32}")
 _CONNECT_SECONDS = 30
+_SIGNED_FOR = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,7 @@ class RemoteInbox:
     options: Mapping[str, str] = field(default_factory=dict)
     """Object stores: what their library takes (`endpoint`, `region` …); secrets come from the environment."""
     checksum: bool = True
-    """Whether a store's entity tag of the form of an MD5 is one; not so under encryption with keys of one's own."""
+    """Whether a copy is held to the store's checksum; under encryption with keys of one's own S3's and Google's tags are none."""
 
 
 @contextmanager
@@ -60,8 +63,10 @@ class _Objects:
         from obstore.store import from_url
 
         self._inbox = inbox
+        self._scheme = urlsplit(inbox.url).scheme
         options: dict[str, Any] = dict(inbox.options)
-        if options.get("endpoint", "").startswith("http://"):
+        # What the operator wrote out as http:// is meant so.
+        if any(value.startswith("http://") for value in inbox.options.values()):
             options["client_options"] = {"allow_http": True}
         with self._named():
             self._store: ObjectStore = from_url(inbox.url, **options)
@@ -75,7 +80,8 @@ class _Objects:
         except (PreconditionError, NotFoundError, FileNotFoundError) as error:
             raise Gone from error
         except (BaseError, OSError, ValueError) as error:
-            words = str(error).strip().partition("\n")[0][:300]
+            # What stands behind the question mark of an address may be a signature.
+            words = re.sub(r"\?\S*", "", str(error).strip().partition("\n")[0])[:300]
             raise NightdropError(f"inbox {self._inbox.name} ({self._inbox.url}): {words}") from error
 
     def files(self) -> list[Listed]:
@@ -93,21 +99,47 @@ class _Objects:
         with self._named():
             return self._listed(obstore.head(self._store, path))
 
+    def checksum(self, listed: Listed) -> Checksum | None:
+        """Return the MD5 that S3 and Google have for a tag; else what the answer to a signed question tells."""
+        if not self._inbox.checksum:
+            return None
+        # The tag of an upload in parts is none of the whole: it has a dash. Azure's tags are never one.
+        if self._scheme != "az" and _MD5.fullmatch(listed.tag):
+            return Checksum("md5", bytes.fromhex(listed.tag))
+        return None if self._scheme == "s3" else self._told(listed)
+
+    def _told(self, listed: Listed) -> Checksum | None:
+        """Ask for the headers that the library leaves out; None when we may not sign, or none tells a checksum."""
+        import httpx
+        import obstore
+        from obstore.exceptions import BaseError
+
+        try:
+            # Azure's library signs a HEAD without a right to anything; there a GET's signature is good for both.
+            method: Literal["GET", "HEAD"] = "GET" if self._scheme == "az" else "HEAD"
+            url = obstore.sign(self._store, method, listed.path, _SIGNED_FOR)  # type: ignore[arg-type]
+        except BaseError:  # credentials that only read: a public container, a metadata server without signBlob
+            return None
+        try:
+            answer = httpx.head(url, timeout=_CONNECT_SECONDS)
+        except httpx.HTTPError as error:
+            raise NightdropError(f"inbox {self._inbox.name} ({self._inbox.url}): {type(error).__name__}") from error
+        return checksum_told(answer.headers) if answer.is_success else None
+
     def read(self, listed: Listed, offset: int) -> Iterator[bytes]:
         import obstore
 
         if offset >= listed.size:
             return
+        only = f'"{listed.tag}"' if listed.tag else None
         with self._named():
-            found = obstore.get(self._store, listed.path, options={"range": {"offset": offset}, "if_match": listed.tag or None})
+            found = obstore.get(self._store, listed.path, options={"range": {"offset": offset}, "if_match": only})
             for piece in found.stream(min_chunk_size=_PIECE):
                 yield bytes(piece)
 
     def _listed(self, meta: Any) -> Listed:
-        tag = meta["e_tag"] or ""
-        # That of an upload in parts is none of the whole: it has a dash.
-        md5 = _MD5.fullmatch(tag) if self._inbox.checksum and self._inbox.url.startswith("s3:") else None
-        return Listed(meta["path"], meta["size"], meta["last_modified"].timestamp(), tag, md5 and md5[1])
+        tag = (meta["e_tag"] or "").strip('"')  # Azure's lists leave the quotes out
+        return Listed(meta["path"], meta["size"], meta["last_modified"].timestamp(), tag)
 
 
 class _Sftp:
@@ -176,6 +208,10 @@ class _Sftp:
 
     def look(self, path: str) -> Listed:
         return _file(path, self._run(self._client.lstat(self._place(path))))
+
+    def checksum(self, listed: Listed) -> Checksum | None:
+        """Return None: the protocol tells none that servers know."""
+        return None
 
     def read(self, listed: Listed, offset: int) -> Iterator[bytes]:
         file = self._run(self._open(listed.path))

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-import contextlib
-import getpass
 import json
 import os
-import shutil
-import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from homes import deliver, home_in, rows
+from object_servers import Blob, ObjectServer
 
 from flows.cli import call
+from pipelines import fetching
+from pipelines.discovery import discover
 from pipelines.fetching import Fetched, Listed, fetch
 from pipelines.home import Home
 from pipelines.problems import NightdropError
 from pipelines.stores import RemoteInbox, opened
 
-SSHD = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
+if TYPE_CHECKING:
+    from elsewhere import Elsewhere
+
+pytest_plugins = ["elsewhere"]
 EVENT = (
     b'{"category": "client", "data": {"step": "create", "client_id": "C1", "name": "Jo", "email": "jo@example.com", '
     b'"phone": "+254712345678", "address": "1 Main, Nairobi, KE", "country": "KE", "is_company": false, '
@@ -40,86 +43,7 @@ PLACES = {
 WANTED = ["2026-11-16/c.jsonl", "2026-11-16/c.jsonl.manifest.json", "2026-11-17/deep/ä b.jsonl"]
 
 
-class Elsewhere:
-    """An inbox elsewhere, and how a partner lays files into it."""
-
-    def __init__(self, inbox: RemoteInbox, put: Callable[[str, bytes], None]) -> None:
-        self.inbox, self.put = inbox, put
-
-
-@pytest.fixture(scope="module")
-def s3_server() -> Iterator[tuple[Any, str]]:
-    boto3 = pytest.importorskip("boto3")
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    url = f"http://{host}:{port}"
-    keys = {"aws_access_key_id": "x", "aws_secret_access_key": "y", "region_name": "us-east-1"}
-    client = boto3.client("s3", endpoint_url=url, **keys)
-    yield client, url
-    client.close()
-    server.stop()
-
-
-@pytest.fixture
-def s3(s3_server, request) -> Elsewhere:
-    client, url = s3_server
-    bucket = f"b{abs(hash(request.node.nodeid))}"
-    client.create_bucket(Bucket=bucket)
-    options = {"endpoint": url, "access_key_id": "x", "secret_access_key": "y", "region": "us-east-1"}
-    inbox = RemoteInbox("partner", f"s3://{bucket}/out", options=options)
-    return Elsewhere(inbox, lambda path, data: client.put_object(Bucket=bucket, Key=f"out/{path}", Body=data))
-
-
-@pytest.fixture(scope="module")
-def sshd(tmp_path_factory) -> Iterator[tuple[int, Path]]:
-    if SSHD is None:
-        pytest.skip("there is no sshd here")
-    folder = tmp_path_factory.mktemp("sshd")
-    for name in ("host", "mine", "other"):
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)], check=True)
-    (folder / "authorized").write_bytes((folder / "mine.pub").read_bytes())
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    (folder / "config").write_text(
-        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nAuthorizedKeysFile {folder}/authorized\nStrictModes no\n"
-        f"PidFile none\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin yes\nSubsystem sftp internal-sftp\n"
-    )
-    (folder / "known").write_text(f"[127.0.0.1]:{port} {(folder / 'host.pub').read_text()}")
-    if os.getuid() == 0:
-        Path("/run/sshd").mkdir(exist_ok=True)
-    server = subprocess.Popen([SSHD, "-D", "-e", "-f", str(folder / "config")], stderr=subprocess.DEVNULL)
-    for _ in range(100):
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            break
-        time.sleep(0.1)
-    yield port, folder
-    server.terminate()
-    server.wait(10)
-
-
-@pytest.fixture
-def sftp(sshd, tmp_path) -> Elsewhere:
-    port, folder = sshd
-    there = tmp_path / "there"
-    there.mkdir()
-    url = f"sftp://{getpass.getuser()}@127.0.0.1:{port}{there}"
-    inbox = RemoteInbox("partner", url, key=str(folder / "mine"), known_hosts=str(folder / "known"))
-
-    def put(path: str, data: bytes) -> None:
-        if path.endswith("/"):
-            (there / path).mkdir()
-            return
-        (there / path).parent.mkdir(parents=True, exist_ok=True)
-        (there / path).write_bytes(data)
-
-    return Elsewhere(inbox, put)
-
-
-@pytest.fixture(params=["s3", "sftp"])
+@pytest.fixture(params=["s3", "gs", "az", "azurite", "sftp"])
 def elsewhere(request) -> Elsewhere:
     return request.getfixturevalue(request.param)
 
@@ -164,6 +88,9 @@ class Torn:
 
     def look(self, path: str) -> Listed:
         return self.store.look(path)
+
+    def checksum(self, listed: Listed) -> Any:
+        return self.store.checksum(listed)
 
     def read(self, listed: Listed, offset: int) -> Iterator[bytes]:
         self.offsets.append(offset)
@@ -232,16 +159,108 @@ class Lying(Torn):
         yield self.lie(b"".join(self.store.read(listed, offset)))
 
 
-def test_bytes_that_do_not_add_up_are_thrown_away(home, s3):
+def refused(home: Home, place: Elsewhere, lie: Callable[[bytes], bytes]) -> str:
+    """Return why a copy of other bytes is refused."""
+    ((path, problem),) = brought(home, place.inbox, lambda store: Lying(store, lie)).problems
+    assert path == "partner/2026-11-16/c.jsonl"
+    assert there(home) == {}
+    return problem
+
+
+@pytest.mark.parametrize("elsewhere", ["s3", "gs", "az", "azurite"], indirect=True)
+def test_bytes_that_do_not_add_up_are_thrown_away(home, elsewhere):
+    elsewhere.put("2026-11-16/c.jsonl", EVENT)
+    assert "bytes came of" in refused(home, elsewhere, lambda data: data[:-1])
+    assert "do not have the md5" in refused(home, elsewhere, lambda data: data.replace(b"C1", b"C2"))
+    found = brought(home, elsewhere.inbox)
+    assert (found.copied, found.unsummed) == (["partner/2026-11-16/c.jsonl"], 0)
+
+
+def test_an_object_that_was_put_together_from_parts_is_held_to_its_crc(home, gs, google):
+    google.blobs["out/2026-11-16/c.jsonl"] = Blob(EVENT, summed=False)
+    assert "do not have the crc32c" in refused(home, gs, lambda data: data.replace(b"C1", b"C2"))
+    assert brought(home, gs.inbox).unsummed == 0
+    assert ("HEAD", "signed") in google.asked
+
+
+def test_where_no_checksum_is_told_the_size_alone_is_looked_at_and_that_is_said(home, az, azure, sftp):
+    azure.blobs["out/2026-11-16/c.jsonl"] = Blob(EVENT, summed=False)
+    assert brought(home, az.inbox).unsummed == 1
+    sftp.put("2026-11-17/c.jsonl", EVENT)
+    assert brought(home, sftp.inbox).unsummed == 1
+
+
+def test_who_encrypts_with_keys_of_their_own_can_say_that_tags_are_no_checksums(home, s3):
     s3.put("2026-11-16/c.jsonl", EVENT)
-    for lie, says in (
-        (lambda data: data[:-1], "bytes came of"),
-        (lambda data: data.replace(b"C1", b"C2"), "do not have the checksum"),
-    ):
-        ((path, problem),) = brought(home, s3.inbox, lambda store, lie=lie: Lying(store, lie)).problems
-        assert (path, says in problem) == ("partner/2026-11-16/c.jsonl", True)
-        assert there(home) == {}
-    assert brought(home, s3.inbox).copied == ["partner/2026-11-16/c.jsonl"]
+    inbox = replace(s3.inbox, checksum=False)
+    assert brought(home, inbox, lambda store: Lying(store, lambda data: data.replace(b"C1", b"C2"))).unsummed == 1
+
+
+def declare(home: Home, inbox: RemoteInbox) -> None:
+    options = ", ".join(f"{name} = {json.dumps(value)}" for name, value in inbox.options.items())
+    keys = "".join(f"{name} = {json.dumps(getattr(inbox, name))}\n" for name in ("key", "known_hosts") if getattr(inbox, name))
+    (home.root / "nightdrop.toml").write_text(
+        f"[inboxes.{inbox.name}]\nurl = {json.dumps(inbox.url)}\n{keys}options = {{ {options} }}\n"
+    )
+
+
+@pytest.mark.parametrize("kind", ["gs", "az", "sftp"])
+def test_a_copy_that_is_killed_leaves_no_drop_and_goes_on_in_the_next_run(home, request, kind):
+    place = request.getfixturevalue(kind)
+    server = request.getfixturevalue({"gs": "google", "az": "azure", "sftp": "sshd"}[kind])
+    blank = b" " * 99_999 + b"\n"
+    big = EVENT + blank * (32 if isinstance(server, ObjectServer) else 640)
+    place.put("2026-11-16/big.jsonl", big)
+    declare(home, place.inbox)
+    if isinstance(server, ObjectServer):
+        server.pause_after = 5 << 19
+    part = home.inbox / "partner" / "2026-11-16" / ".big.jsonl.part"
+    with subprocess.Popen([sys.executable, "-m", "flows.cli", "--home", str(home.root), "run"]) as run:
+        ends = time.monotonic() + 30
+        while not part.exists() or part.stat().st_size < 1 << 20:
+            assert time.monotonic() < ends
+            assert run.poll() is None
+            time.sleep(0.001)
+        run.kill()
+    had = part.stat().st_size
+    assert 0 < had < len(big)
+    assert discover(home.inbox) == []
+    if isinstance(server, ObjectServer):
+        server.pause_after = None
+    assert call(["run", "--home", str(home.root)]) == 0
+    assert not part.exists()
+    assert (home.inbox / "partner" / "2026-11-16" / "big.jsonl").read_bytes() == big
+    assert rows(home, "SELECT path, records FROM drops") == [("partner/2026-11-16/big.jsonl", 1)]
+    if isinstance(server, ObjectServer):
+        assert ("GET", f"bytes={had}-") in server.asked
+
+
+def test_a_copy_that_was_begun_before_the_machine_went_down_is_begun_anew(home, gs, monkeypatch):
+    gs.put("2026-11-16/c.jsonl", EVENT * 2000)
+    brought(home, gs.inbox, lambda store: Torn(store, 1000))
+    (part,) = home.inbox.rglob("*.part")
+    part.write_bytes(b"\0" * 1000)  # what a disk may have of bytes that were not yet written
+    monkeypatch.setattr(fetching, "_boot", lambda: "another")
+    assert brought(home, gs.inbox).problems == []
+    assert there(home) == {"2026-11-16/c.jsonl": EVENT * 2000}
+
+
+def test_a_file_that_a_sender_laid_here_is_left_as_it_is(home, s3):
+    deliver(home, {"partner/2026-11-16/c.jsonl": b"a sender's"})
+    s3.put("2026-11-16/c.jsonl", EVENT)
+    for _ in range(2):
+        ((_, problem),) = brought(home, s3.inbox).problems
+        assert "did not come from there" in problem
+    assert there(home) == {"2026-11-16/c.jsonl": b"a sender's"}
+
+
+def test_no_link_here_leads_a_copy_out_of_the_inbox(home, s3, tmp_path):
+    (home.inbox / "partner").symlink_to(tmp_path / "outside")
+    (tmp_path / "outside").mkdir()
+    s3.put("2026-11-16/c.jsonl", EVENT)
+    ((_, problem),) = brought(home, s3.inbox).problems
+    assert "leads its folder out of the inbox" in problem
+    assert [path for path in (tmp_path / "outside").rglob("*") if path.is_file()] == []
 
 
 @pytest.mark.parametrize(
@@ -277,9 +296,8 @@ def test_a_link_there_is_not_followed(home, sftp, tmp_path):
 
 def test_a_run_brings_what_is_elsewhere_and_one_that_cannot_be_reached_keeps_nothing_else_from_it(home, s3, capsys):
     s3.put("2026-11-16/c.jsonl", EVENT)
-    options = ", ".join(f"{name} = {json.dumps(value)}" for name, value in s3.inbox.options.items())
-    text = f'[inboxes.partner]\nurl = "{s3.inbox.url}"\noptions = {{ {options} }}\n'
-    (home.root / "nightdrop.toml").write_text(text)
+    declare(home, s3.inbox)
+    text = (home.root / "nightdrop.toml").read_text()
     assert call(["run", "--home", str(home.root)]) == 0
     assert rows(home, "SELECT path, status FROM drops") == [("partner/2026-11-16/c.jsonl", "applied")]
     away = '[inboxes.away]\nurl = "sftp://nobody@127.0.0.1:1/x"\nknown_hosts = "/dev/null"\n'
