@@ -14,21 +14,18 @@ from pydantic import Field
 from flows.commands.acts import inbox_path, require_home, target_of
 from flows.failures import without_values
 from flows.fetching import Brought
-from flows.nightly import acted, as_task, cell
+from flows.nightly import A_DAY, HomeFolder, acted, as_task, cell
 from flows.settings import load_settings
 from pipelines import acts
 from pipelines.acts import Acted
 from pipelines.home import Home, Settings
 from pipelines.summary import Night
 
-HomeFolder = Annotated[str, Field(description="The home: the folder that holds data/ and reports/.", min_length=1)]
 Target = Annotated[
     str, Field(description="A business date (YYYY-MM-DD), or a drop's path in the inbox.", min_length=1, max_length=4096)
 ]
 DropPath = Annotated[str, Field(description="A drop's path in the inbox.", min_length=1, max_length=4096)]
-# The server knows no dates, but patterns.
-_DAY = {"pattern": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"}
-Day = Annotated[date | None, Field(description="The business date of a drop that has none in its path.", json_schema_extra=_DAY)]
+Day = Annotated[date | None, Field(description="The business date of a drop that has none in its path.", json_schema_extra=A_DAY)]
 ARTIFACT = "nightdrop-act"
 _SHOWN = 200
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import duckdb
 from prefect import flow, tags, task
@@ -19,8 +19,9 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.runtime import deployment, flow_run
+from pydantic import Field
 
-from flows.commands.night import unreached
+from flows.commands.night import require_inbox, unreached
 from flows.failures import without_values
 from flows.fetching import Brought, bring
 from flows.lock import waiting
@@ -42,6 +43,11 @@ PATIENCE_SECONDS = 4 * 3600.0
 """How long a flow that nobody watches waits for the home."""
 ARTIFACT = "nightdrop-night"
 _ROWS_SHOWN = 200
+
+A_DAY = {"pattern": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"}
+"""The server that looks at parameters knows no dates, but patterns."""
+HomeFolder = Annotated[str, Field(description="The home: the folder that holds data/ and reports/.", min_length=1)]
+OnlyDate = Annotated[date | None, Field(description="Only the drops of this business date.", json_schema_extra=A_DAY)]
 
 
 def is_broken_world(error: BaseException | None) -> bool:
@@ -93,7 +99,7 @@ def _run_name() -> str:
     flow_run_name=_run_name,
     persist_result=False,
 )
-def nightly(home: str = ".", only_date: date | None = None) -> Night:
+def nightly(home: HomeFolder = ".", only_date: OnlyDate = None) -> Night:
     """Do the nightly job in the home at `home`; with `only_date` pick up the drops of that business date alone.
 
     Raises HomeBusyError when another run has the home.
@@ -101,6 +107,7 @@ def nightly(home: str = ".", only_date: date | None = None) -> Night:
     from pipelines.night import run_night
 
     place = Home(Path(home).absolute())
+    require_inbox(place)
     settings = load_settings(place.root)
 
     def whole_night() -> tuple[Night, Brought]:

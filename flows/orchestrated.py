@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Iterator
 from contextlib import contextmanager
 from uuid import UUID
 
+from prefect._internal.concurrency import threads  # Prefect is held to one version; no public name ends them
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateName
 from prefect.client.schemas.objects import State
@@ -14,6 +16,7 @@ from prefect.states import Crashed, Running
 
 AT_WORK = "At work"
 """Name of the state of the one run that has a home."""
+_LAST_WORDS_SECONDS = 5.0
 
 
 @contextmanager
@@ -35,6 +38,21 @@ def at_work(home: str) -> Iterator[None]:
         # Before the lock is given back: a run that ends is not a dead one.
         with get_client(sync_client=True) as client:
             client.set_flow_run_state(flow_run.id, Running(), force=True)
+
+
+def end_background_loops() -> None:
+    """End the two threads in which Prefect does its talking.
+
+    They keep a flow, and with it all modules it knows, beyond the interpreter's end; DuckDB's binding then tells on the last
+    lines of every run of objects that were never given back.
+    """
+    for ending in (threads.get_global_loop, threads.get_run_sync_loop):
+        loop = ending()
+        loop.shutdown()
+        loop.thread.join(_LAST_WORDS_SECONDS)
+
+
+atexit.register(end_background_loops)
 
 
 def _dead(client: SyncPrefectClient, home: str) -> list[UUID]:

@@ -149,6 +149,7 @@ def test_nights_that_were_missed_are_caught_up_with_one_at_a_time(server, reques
     for name, wrong in (
         ("withdraw", {}),
         ("withdraw", {"target": ""}),
+        ("nightly", {"only_date": "tomorrow"}),
         ("release", {"path": "nodate.jsonl", "business_date": "soon"}),
     ):
         assert server.start(name, **wrong).status_code in (409, 422)
