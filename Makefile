@@ -31,6 +31,8 @@ bench-huge:
 # What PREFECT_API_URL's server is told of the home at NIGHTDROP_HOME; again after an upgrade. Nothing is fetched.
 deploy: export NIGHTDROP_HOME := $(abspath $(or $(NIGHTDROP_HOME),.))
 deploy: $(READY)
+	@$(BIN)/prefect config view --hide-sources | grep -q '^PREFECT_API_URL=' || \
+		{ echo "deploy: which Prefect server? Set PREFECT_API_URL, such as http://127.0.0.1:4200/api. Nothing was deployed." >&2; exit 2; }
 	@$(BIN)/prefect work-pool create nightdrop --type process --overwrite
 	@$(BIN)/prefect --no-prompt deploy --all
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date
 from pathlib import Path
 from typing import Annotated
 
@@ -14,18 +13,16 @@ from pydantic import Field
 from flows.commands.acts import inbox_path, require_home, target_of
 from flows.failures import without_values
 from flows.fetching import Brought
-from flows.nightly import A_DAY, HomeFolder, acted, as_task, cell
+from flows.nightly import DayOrNone, HomeFolder, acted, as_task, cell
 from flows.settings import load_settings
 from pipelines import acts
 from pipelines.acts import Acted
 from pipelines.home import Home, Settings
 from pipelines.summary import Night
 
-Target = Annotated[
-    str, Field(description="A business date (YYYY-MM-DD), or a drop's path in the inbox.", min_length=1, max_length=4096)
-]
-DropPath = Annotated[str, Field(description="A drop's path in the inbox.", min_length=1, max_length=4096)]
-Day = Annotated[date | None, Field(description="The business date of a drop that has none in its path.", json_schema_extra=A_DAY)]
+# What a person reads beside a parameter on the page, Prefect takes from the docstring of the flow.
+Target = Annotated[str, Field(min_length=1, max_length=4096)]
+DropPath = Annotated[str, Field(min_length=1, max_length=4096)]
 ARTIFACT = "nightdrop-act"
 _SHOWN = 200
 
@@ -37,7 +34,13 @@ _SHOWN = 200
     persist_result=False,
 )
 def rerun(target: Target, home: HomeFolder = ".") -> Night:
-    """Decide the drops of a date or path again; of a path, undo its withdrawal."""
+    """Decide the drops of a date or path again; of a path, undo its withdrawal.
+
+    Args:
+        target: A business date (YYYY-MM-DD), or a drop's path in the inbox.
+        home: The home: the folder that holds data/ and reports/.
+
+    """
     place = _home(home)
     named = target_of(place, target)
     return _do(place, f"rerun {target}", lambda settings: acts.rerun(place, settings, named))
@@ -45,15 +48,28 @@ def rerun(target: Target, home: HomeFolder = ".") -> Night:
 
 @flow(name="withdraw", flow_run_name="withdraw {target}", description="Take a drop out, or all of a date.", persist_result=False)
 def withdraw(target: Target, home: HomeFolder = ".") -> Night:
-    """Take a drop out, or all of a date; it stays out until `rerun PATH`."""
+    """Take a drop out, or all of a date; it stays out until `rerun PATH`.
+
+    Args:
+        target: A business date (YYYY-MM-DD), or a drop's path in the inbox.
+        home: The home: the folder that holds data/ and reports/.
+
+    """
     place = _home(home)
     named = target_of(place, target)
     return _do(place, f"withdraw {target}", lambda settings: acts.withdraw(place, settings, named))
 
 
 @flow(name="release", flow_run_name="release {path}", description="Accept a held drop as it is.", persist_result=False)
-def release(path: DropPath, business_date: Day = None, home: HomeFolder = ".") -> Night:
-    """Accept a held drop as it is; `business_date` gives one without a date its own."""
+def release(path: DropPath, business_date: DayOrNone = None, home: HomeFolder = ".") -> Night:
+    """Accept a held drop as it is.
+
+    Args:
+        path: The held drop's path in the inbox.
+        business_date: The business date (YYYY-MM-DD) of a drop that has none in its path.
+        home: The home: the folder that holds data/ and reports/.
+
+    """
     place = _home(home)
     named = inbox_path(place, path)
     return _do(place, f"release {path}", lambda settings: acts.release(place, settings, named, business_date=business_date))

@@ -44,10 +44,9 @@ PATIENCE_SECONDS = 4 * 3600.0
 ARTIFACT = "nightdrop-night"
 _ROWS_SHOWN = 200
 
-A_DAY = {"pattern": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"}
-"""The server that looks at parameters knows no dates, but patterns."""
-HomeFolder = Annotated[str, Field(description="The home: the folder that holds data/ and reports/.", min_length=1)]
-OnlyDate = Annotated[date | None, Field(description="Only the drops of this business date.", json_schema_extra=A_DAY)]
+HomeFolder = Annotated[str, Field(min_length=1)]
+# The server that looks at parameters knows no dates, but patterns.
+DayOrNone = Annotated[date | None, Field(json_schema_extra={"pattern": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"})]
 
 
 def is_broken_world(error: BaseException | None) -> bool:
@@ -99,10 +98,13 @@ def _run_name() -> str:
     flow_run_name=_run_name,
     persist_result=False,
 )
-def nightly(home: HomeFolder = ".", only_date: OnlyDate = None) -> Night:
-    """Do the nightly job in the home at `home`; with `only_date` pick up the drops of that business date alone.
+def nightly(home: HomeFolder = ".", only_date: DayOrNone = None) -> Night:
+    """Do the nightly job; raises HomeBusyError when another run has the home.
 
-    Raises HomeBusyError when another run has the home.
+    Args:
+        home: The home: the folder that holds data/ and reports/.
+        only_date: Pick up the drops of this business date (YYYY-MM-DD) alone.
+
     """
     from pipelines.night import run_night
 
@@ -158,7 +160,7 @@ def artifact(night: Night) -> str:
     if night.drops:
         # The held ones first: they are why a person looks.
         drops = [*night.held, *(drop for drop in night.drops if drop.status != "held")]
-        columns = ("date", "drop", "status", "records", "applied", "rejected", "warned", "reason")
+        columns = ("date", "drop", "status", "reason", "records", "applied", "rejected", "warned")
         parts += ["## Drops", _markdown(columns, [_row(drop) for drop in drops[:_ROWS_SHOWN]])]
         if len(drops) > _ROWS_SHOWN:
             parts.append(f"and {len(drops) - _ROWS_SHOWN:,} more: `nightdrop drops` lists all.")
@@ -172,11 +174,11 @@ def _row(drop: DropResult) -> tuple[object, ...]:
         drop.business_date,
         drop.path,
         drop.status,
+        drop.reason,
         drop.records,
         drop.applied,
         drop.rejected,
         drop.warned,
-        drop.reason,
     )
 
 

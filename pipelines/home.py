@@ -22,7 +22,7 @@ class Home:
 
     @property
     def inbox(self) -> Path:
-        """Where partners drop files. A run never writes here."""
+        """Where partners drop files, and where `flows.fetching` lays what it brings. A night never writes here."""
         return self.root / "data" / "inbox"
 
     @property

@@ -145,6 +145,9 @@ def test_nights_that_were_missed_are_caught_up_with_one_at_a_time(server, reques
     assert "load" in names
     assert "no_business_date" in told
     assert "Secret" not in told
+    for name in ("nightly", "rerun", "withdraw", "release"):
+        fields = server.client.get(f"/deployments/name/{name}/{name}").json()["parameter_openapi_schema"]["properties"]
+        assert all(field["description"] for field in fields.values())
     # What a person does from the page, with parameters that are looked at before anything begins.
     for name, wrong in (
         ("withdraw", {}),

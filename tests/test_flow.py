@@ -172,10 +172,10 @@ def test_the_artifact_lists_drops_and_reasons_held_ones_first_and_nothing_out_of
         "3,000 events: **1,000 applied, 2,000 rejected**, 0 flipped, in 1.5 s.\n\n"
         "**1 held**: nothing of them is in the warehouse until somebody looks at them.\n\n"
         "## Drops\n\n"
-        "| date | drop | status | records | applied | rejected | warned | reason |\n"
+        "| date | drop | status | reason | records | applied | rejected | warned |\n"
         "| --- | --- | --- | --- | --- | --- | --- | --- |\n"
-        "|  | x.csv | held |  |  |  |  | no_business_date |\n"
-        "| 2026-11-16 | 2026-11-16/a\\|b.csv | applied | 3,000 | 1,000 | 2,000 | 0 |  |\n\n"
+        "|  | x.csv | held | no_business_date |  |  |  |  |\n"
+        "| 2026-11-16 | 2026-11-16/a\\|b.csv | applied |  | 3,000 | 1,000 | 2,000 | 0 |\n\n"
         "## Reasons\n\n"
         "| reason | times |\n| --- | --- |\n| invalid_email | 2,000 |\n"
     )
