@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BENCH := .venv-bench
 
-.PHONY: run test lock bench bench-huge bench-lock
+.PHONY: run test lock deploy bench bench-huge bench-lock
 
 run: $(READY)
 	@$(BIN)/nightdrop run --prefect; code=$$?; [ $$code -eq 0 ] || [ $$code -eq 3 ] || exit $$code
@@ -27,6 +27,14 @@ bench: $(READY) $(BENCH)/.ready
 # One file of 20,000,000 events beside the one of 1,000,000: some 35 GB of disk.
 bench-huge:
 	@$(MAKE) --no-print-directory bench BENCH_OPTIONS="--mixes clients-4 huge --rounds 2 --without-dlt $(BENCH_OPTIONS)"
+
+# What PREFECT_API_URL's server is told of the home at NIGHTDROP_HOME; again after an upgrade. Nothing is fetched.
+deploy: export NIGHTDROP_HOME := $(abspath $(or $(NIGHTDROP_HOME),.))
+deploy: $(READY)
+	@$(BIN)/prefect config view --hide-sources | grep -q '^PREFECT_API_URL=' || \
+		{ echo "deploy: which Prefect server? Set PREFECT_API_URL, such as http://127.0.0.1:4200/api. Nothing was deployed." >&2; exit 2; }
+	@$(BIN)/prefect work-pool create nightdrop --type process --overwrite
+	@$(BIN)/prefect --no-prompt deploy --all
 
 lock: $(READY)
 	$(BIN)/python -m pip install --quiet uv

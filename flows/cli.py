@@ -74,6 +74,15 @@ def run(
 
 
 @app.command()
+def fetch(ctx: typer.Context, home: HomeOption = None, json: JsonOption = False) -> int:
+    """Bring what is new in the inboxes elsewhere; `run` does so first."""
+    call = said(ctx, home, json)
+    from flows.commands import night
+
+    return call.answer(night.fetch(call.home))
+
+
+@app.command()
 def status(ctx: typer.Context, home: HomeOption = None, json: JsonOption = False) -> int:
     """Tell what is in, held, pending and at work, and the disk it takes."""
     call = said(ctx, home, json)

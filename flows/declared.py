@@ -7,13 +7,15 @@ from datetime import time
 from fnmatch import translate
 from typing import Annotated, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
 from pipelines.calendar import Expected
 from pipelines.csvs import id_columns
 from pipelines.dialects import Dialect, delimiter_named, encoding_named
+from pipelines.discovery import business_date
 from pipelines.home import Hooks
 from pipelines.sources import Source
+from pipelines.stores import RemoteInbox
 from validation.entities import ENTITIES
 from validation.fields import STEP
 
@@ -124,6 +126,33 @@ class DeclaredExpected(BaseModel):
         return Expected(self.source, days, self.by if isinstance(self.by, time) else time.min, self.days_later)
 
 
+def _has_no_date(name: str) -> str:
+    """Refuse a folder that would give its date to all in it, and might be that of the API's journal."""
+    if business_date(name):
+        raise ValueError("a date in it, which all its files would get")
+    return name
+
+
+InboxName = Annotated[str, Field(pattern="^[A-Za-z0-9][A-Za-z0-9 .-]*$"), AfterValidator(_has_no_date)]
+
+
+class DeclaredInbox(BaseModel):
+    """An inbox elsewhere."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    url: Annotated[str, Field(pattern="^((s3|gs|az)://[^/:@?#]+|sftp://([^/:@?#]+@)?[^/@?#]+)(/[^?#]*)?$")]
+    """Without a password: addresses are told to people."""
+    key: str | None = None
+    known_hosts: str | None = None
+    options: dict[str, str] = {}
+    checksum: bool = True
+
+    def inbox(self, name: str) -> RemoteInbox:
+        """Return it as the pipeline takes it."""
+        return RemoteInbox(name, self.url, self.key, self.known_hosts, self.options, self.checksum)
+
+
 class DeclaredHooks(BaseModel):
     """Who is told."""
 
@@ -151,6 +180,12 @@ WANTED: dict[str, str] = {
     "by": 'a time of the day, UTC, such as "06:30"',
     "days_later": "days after the business date, 0 to 7",
     "url": "an http or https address",
+    "inboxes.url": 'where it is, without a password, such as "s3://bucket/folder", "gs://…", "az://…" or "sftp://user@host/folder"',
+    "[key]": "a name that a folder of drops may have: letters, digits, dots, dashes, blanks, and no date in it",
+    "key": "the file of a private key",
+    "known_hosts": "a file as ssh has it",
+    "options": 'what the store needs, such as { region = "eu-central-1" }; secrets belong into the environment',
+    "checksum": "true or false",
     "command": 'a list: a program and what it is to be called with, such as ["/usr/local/bin/page-me", "night"]',
     "rejects_above": "a share from 0 to 1, such as 0.1",
 }

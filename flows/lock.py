@@ -10,8 +10,9 @@ import fcntl
 import json
 import os
 import platform
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +25,8 @@ from pipelines.problems import HomeBusyError, NightdropError
 
 _ASKED_SECONDS = 0.2
 """How long a run keeps trying: somebody who only asks whether the home is free has the lock for an instant."""
+
+_LOOKED_AGAIN_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,22 @@ def _locked(home: Home, command: str) -> Iterator[None]:
         with suppress(OSError):
             side.unlink(missing_ok=True)
         lock.release()
+
+
+@contextmanager
+def waiting(home: Home, command: str, patience: float) -> Iterator[None]:
+    """Have the home for oneself as soon as it is free; raise HomeBusyError when it is not within that many seconds."""
+    ends = time.monotonic() + patience
+    with ExitStack() as held:
+        while True:
+            try:
+                held.enter_context(hold(home, command=command))
+                break
+            except HomeBusyError:
+                if time.monotonic() >= ends:
+                    raise
+            time.sleep(min(_LOOKED_AGAIN_SECONDS, max(0.0, ends - time.monotonic())))
+        yield
 
 
 def holder_of(home: Home) -> Holder | None:

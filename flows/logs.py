@@ -18,6 +18,8 @@ from pipelines.problems import UsageError
 
 LOG = logging.getLogger("nightdrop")
 _FILE = "nightdrop.log"
+_kept: list[str] = []
+"""The command whose doings are being kept, if one's are."""
 
 
 def told(event: str, *, level: int = logging.INFO, **what: Any) -> None:
@@ -26,8 +28,11 @@ def told(event: str, *, level: int = logging.INFO, **what: Any) -> None:
 
 
 @contextmanager
-def kept(home: Home, command: str, *, to: Path | None, verbose: bool) -> Iterator[None]:
+def kept(home: Home, command: str, *, to: Path | None, verbose: bool = False) -> Iterator[None]:
     """Keep what happens in the block: in a file (default: in data/state/ of a home that is there), and on standard error."""
+    if _kept:  # the caller keeps it already
+        yield
+        return
     handlers: list[logging.Handler] = []
     file = to or (home.state / _FILE if home.inbox.is_dir() or home.state.is_dir() else None)
     if file:
@@ -50,9 +55,11 @@ def kept(home: Home, command: str, *, to: Path | None, verbose: bool) -> Iterato
     LOG.setLevel(logging.INFO)
     LOG.propagate = False
     logging.raiseExceptions = False  # a full disk is told of by the run itself
+    _kept.append(command)
     try:
         yield
     finally:
+        _kept.clear()
         for handler in handlers:
             LOG.removeHandler(handler)
             handler.close()

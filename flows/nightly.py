@@ -6,25 +6,31 @@ passes through Prefect, so no frame is kept, pickled or hashed. Safety rests on 
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import duckdb
 from prefect import flow, tags, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
-from prefect.runtime import flow_run
+from prefect.runtime import deployment, flow_run
+from pydantic import Field
 
+from flows.commands.night import require_inbox, unreached
 from flows.failures import without_values
-from flows.lock import hold
-from flows.settings import load_settings
+from flows.fetching import Brought, bring
+from flows.lock import waiting
+from flows.logs import kept
+from flows.orchestrated import at_work
+from flows.settings import LOG_VARIABLE, load_settings
 from flows.telling import telling
 from flows.terminal import plain, progress_bar
-from pipelines.home import Home
+from pipelines.home import Home, Settings
 from pipelines.problems import NightdropError
 from pipelines.summary import DropResult, Night
 
@@ -33,8 +39,14 @@ T = TypeVar("T")
 RETRIES = 2
 RETRY_DELAYS: list[float] = [5, 30]
 """Seconds before the first and the second retry."""
+PATIENCE_SECONDS = 4 * 3600.0
+"""How long a flow that nobody watches waits for the home."""
 ARTIFACT = "nightdrop-night"
 _ROWS_SHOWN = 200
+
+HomeFolder = Annotated[str, Field(min_length=1)]
+# The server that looks at parameters knows no dates, but patterns.
+DayOrNone = Annotated[date | None, Field(json_schema_extra={"pattern": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"})]
 
 
 def is_broken_world(error: BaseException | None) -> bool:
@@ -86,25 +98,53 @@ def _run_name() -> str:
     flow_run_name=_run_name,
     persist_result=False,
 )
-def nightly(home: str = ".", only_date: date | None = None) -> Night:
-    """Do the nightly job in the home at `home`; with `only_date` pick up the drops of that business date alone.
+def nightly(home: HomeFolder = ".", only_date: DayOrNone = None) -> Night:
+    """Do the nightly job; raises HomeBusyError when another run has the home.
 
-    Raises HomeBusyError when another run has the home.
+    Args:
+        home: The home: the folder that holds data/ and reports/.
+        only_date: Pick up the drops of this business date (YYYY-MM-DD) alone.
+
     """
     from pipelines.night import run_night
 
     place = Home(Path(home).absolute())
+    require_inbox(place)
     settings = load_settings(place.root)
-    command = "nightdrop run --prefect"
-    with telling(place, settings, command) as teller, tags("nightdrop"), hold(place, command=command), progress_bar() as progress:
 
-        def around(name: str, work: Callable[[], T]) -> T:
-            return as_task(name, lambda: without_values(place, work))
+    def whole_night() -> tuple[Night, Brought]:
+        brought = around("fetch", lambda: bring(place, settings)) if settings.inboxes else Brought()
+        with progress_bar() as progress:
+            return run_night(place, settings, only_date=only_date, progress=progress, around=around), brought
 
-        night = without_values(place, lambda: run_night(place, settings, only_date=only_date, progress=progress, around=around))
-        teller.came_to(night)
-        create_markdown_artifact(key=ARTIFACT, markdown=artifact(night), description="What the night came to")
+    def around(name: str, work: Callable[[], T]) -> T:
+        return as_task(name, lambda: without_values(place, work))
+
+    night, brought = acted(place, settings, "nightdrop run --prefect", whole_night)
+    create_markdown_artifact(key=ARTIFACT, markdown=artifact(night), description="What the night came to")
+    if brought.problems:
+        raise NightdropError(unreached(brought))
     return night
+
+
+def acted(home: Home, settings: Settings, command: str, work: Callable[[], tuple[Night, Brought]]) -> tuple[Night, Brought]:
+    """Do a flow's work with the home to oneself, and tell who is to be told.
+
+    A flow that a deployment started waits for the home: nobody is there to start it again. One of the command line
+    raises HomeBusyError at once. What Prefect may not keep of an error stays in the home (`flows.failures`).
+    """
+    patience = PATIENCE_SECONDS if deployment.id else 0.0
+    log_file = os.environ.get(LOG_VARIABLE)
+    with (
+        kept(home, command, to=Path(log_file) if log_file else None),
+        telling(home, settings, command) as teller,
+        tags("nightdrop"),
+        waiting(home, command, patience),
+        at_work(str(home.root)),
+    ):
+        night, brought = without_values(home, work)
+        teller.came_to(night, brought.problems)
+    return night, brought
 
 
 def artifact(night: Night) -> str:
@@ -120,7 +160,7 @@ def artifact(night: Night) -> str:
     if night.drops:
         # The held ones first: they are why a person looks.
         drops = [*night.held, *(drop for drop in night.drops if drop.status != "held")]
-        columns = ("date", "drop", "status", "records", "applied", "rejected", "warned", "reason")
+        columns = ("date", "drop", "status", "reason", "records", "applied", "rejected", "warned")
         parts += ["## Drops", _markdown(columns, [_row(drop) for drop in drops[:_ROWS_SHOWN]])]
         if len(drops) > _ROWS_SHOWN:
             parts.append(f"and {len(drops) - _ROWS_SHOWN:,} more: `nightdrop drops` lists all.")
@@ -134,20 +174,21 @@ def _row(drop: DropResult) -> tuple[object, ...]:
         drop.business_date,
         drop.path,
         drop.status,
+        drop.reason,
         drop.records,
         drop.applied,
         drop.rejected,
         drop.warned,
-        drop.reason,
     )
 
 
 def _markdown(columns: tuple[str, ...], rows: list[Any]) -> str:
     lines = ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
-    return "\n".join([*lines, *("| " + " | ".join(map(_cell, row)) + " |" for row in rows)])
+    return "\n".join([*lines, *("| " + " | ".join(map(cell, row)) + " |" for row in rows)])
 
 
-def _cell(value: object) -> str:
+def cell(value: object) -> str:
+    """Return a value as text in which nothing is markup."""
     if value is None:
         return ""
     text = f"{value:,}" if isinstance(value, int) else plain(value)

@@ -67,7 +67,7 @@ def said(ctx: typer.Context, home: Path | None, json: bool) -> Call:
     return call
 
 
-_CHANGING = {"run", "withdraw", "rerun", "release", "resubmit", "rebuild"}
+_CHANGING = {"run", "fetch", "withdraw", "rerun", "release", "resubmit", "rebuild"}
 
 
 def _refuse_unfit(root: Path) -> None:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ByteSize, Field, ValidationError, field_validato
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from flows import declared
-from flows.declared import DeclaredExpected, DeclaredHooks, DeclaredSource, Patterns
+from flows.declared import DeclaredExpected, DeclaredHooks, DeclaredInbox, DeclaredSource, InboxName, Patterns
 from flows.toml_lines import line_of
 from pipelines.home import Settings
 from pipelines.problems import UsageError
@@ -24,6 +24,8 @@ from pipelines.sources import Sources
 PREFIX = "NIGHTDROP_"
 HOME_VARIABLE = "NIGHTDROP_HOME"
 LOG_VARIABLE = "NIGHTDROP_LOG_FILE"
+HOOK_VARIABLE = "NIGHTDROP_ABOUT"
+"""What a hook's command is told: it may ask nightdrop more."""
 
 
 class _Said(BaseSettings):
@@ -39,6 +41,7 @@ class _Said(BaseSettings):
     registration_patterns: Patterns = Patterns()
     sources: dict[str, DeclaredSource] = {}
     expected: list[DeclaredExpected] = []
+    inboxes: dict[InboxName, DeclaredInbox] = {}
     hooks: DeclaredHooks = DeclaredHooks()
 
     @field_validator("quiet_seconds", "hold_above", "max_expanded", "chunk_bytes", mode="before")
@@ -69,6 +72,7 @@ _WANTED = {
     "registration_patterns": declared.WANTED["registration_patterns"],
     "sources": "a table for each source, such as [sources.acme]",
     "expected": 'tables such as [[expected]] with source = "acme", weekdays = ["mon"], by = "06:30"',
+    "inboxes": 'a table for each, such as [inboxes.acme] with url = "s3://bucket/folder"; the name is that of a folder',
     "hooks": "a table with url, command or rejects_above",
 }
 
@@ -88,9 +92,10 @@ def load_settings(root: Path) -> Settings:
         raise UsageError(f"{PREFIX}*: {error}; wanted {_WANTED['registration_patterns']}. Nothing was changed.") from None
     # What is not said stays as `Settings` has it.
     return Settings(
-        **said.model_dump(exclude_none=True, exclude={"sources", "expected", "hooks"}),
+        **said.model_dump(exclude_none=True, exclude={"sources", "expected", "inboxes", "hooks"}),
         sources=Sources(tuple(source.source(name) for name, source in said.sources.items())),
         calendar=tuple(one.expected() for one in said.expected),
+        inboxes=tuple(inbox.inbox(name) for name, inbox in said.inboxes.items()),
         hooks=said.hooks.hooks(),
     )
 
@@ -110,7 +115,7 @@ def _refuse_unknown_variables() -> None:
     known = {HOME_VARIABLE, LOG_VARIABLE, *(f"{PREFIX}{name.upper()}" for name in _Said.model_fields)}
     for variable in sorted(os.environ):
         name = variable.upper()
-        if name.startswith(PREFIX) and name.split("__")[0] not in known:
+        if name.startswith(PREFIX) and name.split("__")[0] not in {*known, HOOK_VARIABLE}:
             raise UsageError(f"{variable}: no such setting; there are {', '.join(sorted(known))}. Nothing was changed.")
 
 
@@ -126,11 +131,16 @@ def _names_beside(loc: tuple[Any, ...]) -> Iterable[str]:
     """Return the names that a table may have in which an unknown one stands."""
     if "registration_patterns" in loc[:-1]:
         return Patterns.model_fields
-    tables: dict[str, type[BaseModel]] = {"sources": DeclaredSource, "expected": DeclaredExpected, "hooks": DeclaredHooks}
+    tables: dict[str, type[BaseModel]] = {
+        "sources": DeclaredSource,
+        "expected": DeclaredExpected,
+        "inboxes": DeclaredInbox,
+        "hooks": DeclaredHooks,
+    }
     return (tables.get(str(loc[0]), _Said) if len(loc) > 1 else _Said).model_fields
 
 
-_DEPTHS = {"sources": 3, "expected": 3, "hooks": 2}
+_DEPTHS = {"sources": 3, "expected": 3, "inboxes": 3, "hooks": 2}
 """How deep the keys of a table stand."""
 
 
@@ -138,7 +148,7 @@ def _wanted(loc: tuple[Any, ...]) -> str:
     top = str(loc[0]) if loc else ""
     key = str(loc[_DEPTHS[top] - 1]) if len(loc) >= _DEPTHS.get(top, 9) else None
     if key:
-        return declared.WANTED[key]
+        return declared.WANTED.get(f"{top}.{key}") or declared.WANTED.get(key, "another value")
     return _WANTED.get(top, "another value")
 
 

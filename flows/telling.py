@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from flows.logs import told
+from flows.settings import HOOK_VARIABLE
 from flows.terminal import jsonable, write_note
 from pipelines.home import Home, Hooks, Settings
 from pipelines.problems import HomeBusyError, NightdropError, UsageError
@@ -30,10 +31,11 @@ class Teller:
 
     def __init__(self) -> None:
         self.night: Night | None = None
+        self.problems: Sequence[tuple[str, str]] = ()
 
-    def came_to(self, night: Night) -> None:
-        """Note the night that is to be told of."""
-        self.night = night
+    def came_to(self, night: Night, problems: Sequence[tuple[str, str]] = ()) -> None:
+        """Note the night that is to be told of, and what could not be brought from elsewhere."""
+        self.night, self.problems = night, problems
 
 
 @contextmanager
@@ -62,8 +64,10 @@ def telling(home: Home, settings: Settings, command: str) -> Iterator[Teller]:
         for late in night.missing:
             told("missing", level=logging.WARNING, **jsonable(asdict(late)))
         _write_metrics(home, night)
-        if about := _about(night, settings.hooks):
-            _call_hooks(settings.hooks, {"about": about, **_of_night(home, command, night)})
+        about = [*_about(night, settings.hooks), *(["inbox"] if teller.problems else [])]
+        if about:
+            unreached = [{"what": what, "why": why} for what, why in teller.problems]
+            _call_hooks(settings.hooks, {"about": about, **_of_night(home, command, night), "unreached": unreached})
 
 
 def _about(night: Night, hooks: Hooks) -> list[str]:
@@ -135,7 +139,7 @@ def _post(url: str, body: bytes, _about: list[str]) -> str | None:
 
 def _run(command: tuple[str, ...], body: bytes, about: list[str]) -> str | None:
     """Run the command with the message on its standard input; return what went wrong, if it did."""
-    environment = os.environ | {"NIGHTDROP_ABOUT": " ".join(about)}
+    environment = os.environ | {HOOK_VARIABLE: " ".join(about)}
     try:
         done = subprocess.run(command, input=body, env=environment, timeout=_SECONDS, capture_output=True, check=False)  # noqa: S603  # the operator's own
     except (OSError, subprocess.TimeoutExpired) as error:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.calendar import Expected
 from pipelines.sources import Sources
+from pipelines.stores import RemoteInbox
 
 if TYPE_CHECKING:  # it brings Polars, and `nightdrop --help` has no use for that
     from validation.rulebook import RuleBook
@@ -21,7 +22,7 @@ class Home:
 
     @property
     def inbox(self) -> Path:
-        """Where partners drop files. A run never writes here."""
+        """Where partners drop files, and where `flows.fetching` lays what it brings. A night never writes here."""
         return self.root / "data" / "inbox"
 
     @property
@@ -105,6 +106,8 @@ class Settings:
 
     calendar: tuple[Expected, ...] = ()
     """Which drops are expected when."""
+    inboxes: tuple[RemoteInbox, ...] = ()
+    """Inboxes elsewhere, whose files are brought here before a night."""
     hooks: Hooks = field(default_factory=Hooks)
 
     def hold_above_for(self, path: str) -> float:

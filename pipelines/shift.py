@@ -31,6 +31,7 @@ from pipelines.journals import is_journal
 from pipelines.loading import Loaded, Moment, load
 from pipelines.manifests import read_manifest
 from pipelines.pickup import Seen, Unreachable, archive_drop, read_into_log
+from pipelines.problems import NightdropError
 from pipelines.summary import DropResult, Progress, RootCause, StepRunner
 
 T = TypeVar("T")
@@ -107,11 +108,16 @@ class Outcome:
 
 @contextmanager
 def working_warehouse(home: Home) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open the working warehouse, new when there is none; sealed at the end."""
+    """Open the working warehouse, new when there is none; sealed at the end. Raises NightdropError for one of other tables."""
     con = database.connect(home.working, memory_limit=_MEMORY)
     try:
         if schema.is_empty(con):
             schema.create(con)
+        elif not schema.is_current(con):
+            raise NightdropError(
+                f"{home.working}: its tables are those of another version of nightdrop. Nothing was changed, and readers have "
+                "what was published last. `nightdrop rebuild` makes them again out of the archive; then run again."
+            )
         yield con
     except BaseException:
         con.close()

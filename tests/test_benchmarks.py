@@ -12,7 +12,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from benchmarks import page
+from benchmarks import capacity, page
 from benchmarks.drops import COMMON, HUGE, MIXES, SMALL
 from benchmarks.figures import Results, Spread
 from benchmarks.goals import goals
@@ -206,3 +206,14 @@ def test_what_the_benchmark_alone_needs_is_locked_by_hash_and_no_dependency_of_t
     ]
     assert "dlt" in pinned[0] and not {"dlt", "matplotlib"} & pinned[1].keys()
     assert {name: number for name, number in pinned[0].items() if pinned[1].get(name, number) != number} == {}
+
+
+def test_capacity_tells_what_a_home_takes() -> None:
+    taken = capacity.measure(600)
+    assert taken.disk.keys() == {"archive", "working", "warehouse", "reports", "log and book"}
+    assert all(size > 0 for size in taken.disk.values())
+    assert min(taken.first.peak_bytes, taken.night.peak_bytes, taken.verify.peak_bytes) > 50e6
+    costs, disk = capacity.page([taken]).split("\n\n")
+    assert costs.splitlines()[0] == "| events | first run | CPU | peak | a night more | CPU | peak | verify | CPU | peak |"
+    assert {line.count("|") for line in disk.splitlines()} == {9}
+    assert all(head in (ROOT / "docs" / "operate.md").read_text() for head in (costs.splitlines()[0], disk.splitlines()[0]))

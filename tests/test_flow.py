@@ -7,6 +7,9 @@ import os
 import sqlite3
 import subprocess
 import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -98,6 +101,37 @@ def test_the_flow_does_the_same_work_watched_and_retries_a_broken_world_only(tmp
     assert "secret" not in artifact
 
 
+def servers_of(home: Path) -> list[int]:
+    """Return the processes of Prefect servers that were started for a home."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            environment = (folder / "environ").read_bytes().split(b"\0")
+            is_of_home = b"PREFECT_HOME=%s" % os.fsencode(home / "data/state/prefect") in environment
+            if is_of_home and b"uvicorn" in (folder / "cmdline").read_bytes():
+                found.append(int(folder.name))
+    return found
+
+
+def come_to(what: Callable[[], bool], *, seconds: float = 120) -> None:
+    ends = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < ends, "it did not come to that"
+        time.sleep(0.1)
+
+
+@pytest.mark.prefect
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="only Linux tells what a process was started with")
+def test_a_run_that_is_killed_takes_its_prefect_server_along(tmp_path: Path):
+    (tmp_path / "data" / "inbox").mkdir(parents=True)
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT", "NIGHTDROP"))}
+    command = [sys.executable, "-m", "flows.cli", "run", "--prefect", "--home", str(tmp_path)]
+    with subprocess.Popen(command, env=clean) as run:
+        come_to(lambda: bool(servers_of(tmp_path)))
+        run.kill()
+    come_to(lambda: not servers_of(tmp_path), seconds=30)
+
+
 @pytest.fixture(scope="module")
 def nightly(tmp_path_factory):
     """The module, with Prefect's own files out of the user's way."""
@@ -138,10 +172,10 @@ def test_the_artifact_lists_drops_and_reasons_held_ones_first_and_nothing_out_of
         "3,000 events: **1,000 applied, 2,000 rejected**, 0 flipped, in 1.5 s.\n\n"
         "**1 held**: nothing of them is in the warehouse until somebody looks at them.\n\n"
         "## Drops\n\n"
-        "| date | drop | status | records | applied | rejected | warned | reason |\n"
+        "| date | drop | status | reason | records | applied | rejected | warned |\n"
         "| --- | --- | --- | --- | --- | --- | --- | --- |\n"
-        "|  | x.csv | held |  |  |  |  | no_business_date |\n"
-        "| 2026-11-16 | 2026-11-16/a\\|b.csv | applied | 3,000 | 1,000 | 2,000 | 0 |  |\n\n"
+        "|  | x.csv | held | no_business_date |  |  |  |  |\n"
+        "| 2026-11-16 | 2026-11-16/a\\|b.csv | applied |  | 3,000 | 1,000 | 2,000 | 0 |\n\n"
         "## Reasons\n\n"
         "| reason | times |\n| --- | --- |\n| invalid_email | 2,000 |\n"
     )

@@ -72,7 +72,7 @@ def test_a_variable_stands_above_the_file(tmp_path, monkeypatch):
     [
         (
             "chunk_byte = 1",
-            "chunk_byte: no such setting; there are quiet_seconds, hold_above, max_expanded, chunk_bytes, publish_masked, registration_patterns, sources, expected, hooks",
+            "chunk_byte: no such setting; there are quiet_seconds, hold_above, max_expanded, chunk_bytes, publish_masked, registration_patterns, sources, expected, inboxes, hooks",
         ),
         ("chunk_bytes = 0", "chunk_bytes: .*got 0.*wanted a size of at least 1 byte"),
         ("chunk_bytes = -1", "chunk_bytes: .*got -1"),
@@ -88,6 +88,14 @@ def test_a_variable_stands_above_the_file(tmp_path, monkeypatch):
         ("[[expected]]\nsource = 'acme'\nby = '25:00'", "expected.0.by: .*got '25:00'"),
         ("[[expected]]\nsource = 'a'\nby = '06:00'\nweekdays = ['monday']", "expected.0.weekdays: .*got 'monday'.*\"mon\""),
         ("[[expected]]\nsource = 'a'\nby = '06:00'\nday = 1", "expected.0.day: no such setting; there are source, weekdays, by"),
+        ("[inboxes.a]\nurl = 'http://x'", "inboxes.a.url: .*wanted where it is, without"),
+        (
+            "[inboxes.a]\nurl = 's3://b'\nregion = 'x'",
+            "inboxes.a.region: no such setting; there are url, key, known_hosts, options",
+        ),
+        ("[inboxes.a]\nurl = 'sftp://me:secret@x/y'", "inboxes.a.url: .*wanted where it is, without a password"),
+        ("[inboxes.a-20261121]\nurl = 's3://b'", "inboxes.a-20261121.*a date in it, which all its files would get"),
+        ("[inboxes.'../a']\nurl = 's3://b'", "inboxes.../a.*wanted a name that a folder of drops may have"),
         ("[hooks]\nurl = 'ftp://x'", "hooks.url: .*wanted an http"),
         ("[hooks]\ncommand = 'mail'", "hooks.command: .*wanted a list"),
         ("[hooks]\nrejects_above = 2", "hooks.rejects_above: .*got 2"),

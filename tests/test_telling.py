@@ -95,6 +95,14 @@ def test_a_command_is_told_of_a_failure_on_its_standard_input(home, tmp_path, ca
     assert "no inbox folder" in json.loads(told.removeprefix("failed"))["text"]
 
 
+def test_a_command_that_is_told_may_ask_nightdrop_more(home, tmp_path):
+    deliver(home, {"nodate.jsonl": GOOD, "2026-11-16/c.jsonl": GOOD})
+    script = f"{sys.executable} -m flows.cli --home {home.root} explain C1 --json > {tmp_path / 'told'}"
+    say(home, f"[hooks]\ncommand = {json.dumps(['sh', '-c', script])}\n")
+    assert call(["run", "--home", str(home.root)]) == 3
+    assert json.loads((tmp_path / "told").read_text())["chapters"]
+
+
 def test_nobody_is_told_of_a_night_that_is_fine(home):
     deliver(home, {"2026-11-16/c.jsonl": GOOD})
     with Listener() as listener:

@@ -50,7 +50,18 @@ _SETTINGS = """\
 # by = "06:30"
 # days_later = 1
 
-# Who is told when a run failed, drops are held or missing, or a larger share of its events is rejected: a URL gets a POST with
+# Inboxes elsewhere: what is new there is copied into data/inbox/<name>/ before a night (`nightdrop fetch` does just that). s3:,
+# gs: and az: find their credentials in the environment (AWS_ACCESS_KEY_ID …); sftp: takes a key and known hosts.
+# [inboxes.partner]
+# url = "sftp://us@files.example/out"
+# key = "/etc/nightdrop/id_ed25519"
+# known_hosts = "/etc/nightdrop/known_hosts"
+# [inboxes.bucket]
+# url = "s3://bucket/out"
+# options = { region = "eu-central-1" }
+# checksum = true                 # false where the store encrypts with keys of your own: its tags are no MD5 then
+
+# Who is told when a run failed, drops are held or missing, or a larger share of events is rejected: a URL gets a POST with
 # JSON, a command the same on its standard input.
 # [hooks]
 # url = "https://chat.example/hook"

@@ -10,16 +10,18 @@ from typing import Any
 
 from rich.console import RenderableType
 
+from flows.fetching import Brought, bring
 from flows.lock import hold, holder_of
 from flows.settings import load_settings
 from flows.telling import telling
-from flows.terminal import Answer, counted, indented, line, plain, progress_bar, table
+from flows.terminal import Answer, counted, indented, line, plain, progress_bar, table, write_note
 from pipelines.discovery import discover
 from pipelines.headline import Headline, State, headline
 from pipelines.home import Home
 from pipelines.problems import HomeBusyError, NightdropError
 from pipelines.summary import WHAT_NEXT, DropResult, Night, RootCause
 
+FAILED = 1
 HELD = 3
 """Exit code of a run that is done while some drop is held."""
 _REASONS_SHOWN = 8
@@ -43,9 +45,31 @@ def run(home: Home, *, only_date: date | None, prefect: bool) -> Answer:
         with telling(home, settings, "nightdrop run") as teller:
             require_inbox(home)
             with hold(home, command="nightdrop run"), progress_bar() as progress:
+                brought = bring(home, settings)
                 night = run_night(home, settings, only_date=only_date, progress=progress)
-            teller.came_to(night)
+            teller.came_to(night, brought.problems)
+        if brought.problems:
+            write_note(unreached(brought))
+            return Answer(night_data(night, home), night_text(night, home), FAILED)
     return Answer(night_data(night, home), night_text(night, home), HELD if night.held else 0)
+
+
+def fetch(home: Home) -> Answer:
+    """Bring what is new in the inboxes elsewhere, and nothing more."""
+    settings = load_settings(home.root)
+    require_inbox(home)
+    with hold(home, command="nightdrop fetch"):
+        brought = bring(home, settings)
+    if brought.problems:
+        raise NightdropError(unreached(brought))
+    data = {"copied": list(brought.copied), "inboxes": [inbox.name for inbox in settings.inboxes]}
+    return Answer(data, [line(f"brought  {path}") for path in brought.copied] or [line("Nothing new.")])
+
+
+def unreached(brought: Brought) -> str:
+    """Return the words for what could not be brought from elsewhere."""
+    told = "; ".join(f"{what}: {why}" for what, why in brought.problems[:_DROPS_SHOWN])
+    return f"{told}. Whatever came before is taken in all the same. What is missing is tried again on the next run."
 
 
 def require_inbox(home: Home) -> None:

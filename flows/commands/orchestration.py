@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
 
+from flows.dependants import end_with_this_process
 from flows.terminal import write_note
 from pipelines.files import private_folder
 from pipelines.home import Home
@@ -25,6 +26,7 @@ def run_nightly(home: Home, only_date: date | None) -> Night:
     """
     prepare_environment(home)
     write_note("starting Prefect (some seconds; `nightdrop run` does the same work without it)")
+    end_with_this_process()  # the server, which a run that is killed would leave behind
     # Prefect reads the environment when it is imported.
     import httpx
     from prefect import tags
