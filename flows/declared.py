@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import time
+from datetime import date, time
 from fnmatch import translate
 from typing import Annotated, Literal, get_args
 
@@ -17,6 +17,7 @@ from pipelines.sources import Source
 from validation.entities import ENTITIES
 from validation.fields import STEP
 
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 WEEKDAYS: tuple[Weekday, ...] = get_args(Weekday)
 
@@ -109,6 +110,8 @@ class DeclaredExpected(BaseModel):
     weekdays: Annotated[list[Weekday], Field(min_length=1)] = list(WEEKDAYS)
     by: str | time
     days_later: Annotated[int, Field(ge=0, le=7, strict=True)] = 0
+    since: date | None = None
+    holidays: list[date] = []
 
     @field_validator("by")
     @classmethod
@@ -118,10 +121,19 @@ class DeclaredExpected(BaseModel):
             raise ValueError("a time with a zone")
         return found
 
+    @field_validator("since", "holidays", mode="before")
+    @classmethod
+    def _are_dates(cls, said: object) -> object:
+        for day in said if isinstance(said, list) else [said]:
+            if type(day) is not date and not (isinstance(day, str) and _DATE.fullmatch(day)):
+                raise ValueError("no date")  # a number would count as seconds
+        return said
+
     def expected(self) -> Expected:
         """Return it as the pipeline takes it."""
         days = frozenset(WEEKDAYS.index(day) for day in self.weekdays)
-        return Expected(self.source, days, self.by if isinstance(self.by, time) else time.min, self.days_later)
+        by = self.by if isinstance(self.by, time) else time.min
+        return Expected(self.source, days, by, self.days_later, self.since, frozenset(self.holidays))
 
 
 class DeclaredHooks(BaseModel):
@@ -150,6 +162,8 @@ WANTED: dict[str, str] = {
     "weekdays": 'a list of "mon" "tue" "wed" "thu" "fri" "sat" "sun"',
     "by": 'a time of the day, UTC, such as "06:30"',
     "days_later": "days after the business date, 0 to 7",
+    "since": "the first business date, such as 2026-11-16",
+    "holidays": "a list of business dates, such as [2026-12-25, 2027-01-01]",
     "url": "an http or https address",
     "command": 'a list: a program and what it is to be called with, such as ["/usr/local/bin/page-me", "night"]',
     "rejects_above": "a share from 0 to 1, such as 0.1",

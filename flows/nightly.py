@@ -117,6 +117,10 @@ def artifact(night: Night) -> str:
     parts = [f"# Night {night.run_id}", f"{outcome}, in {night.seconds:.1f} s."]
     if night.held:
         parts.append(f"**{len(night.held):,} held**: nothing of them is in the warehouse until somebody looks at them.")
+    if night.missing:
+        late = [(late.business_date, late.source, f"{late.by:%Y-%m-%d %H:%M} UTC") for late in night.missing[:_ROWS_SHOWN]]
+        parts.append(f"**{len(night.missing):,} missing**: expected by now, and not in the inbox.")
+        parts.append(_markdown(("date", "source", "was to be there by"), late))
     if night.drops:
         # The held ones first: they are why a person looks.
         drops = [*night.held, *(drop for drop in night.drops if drop.status != "held")]

@@ -1,20 +1,18 @@
-"""Who is told what a run came to: the log, the hooks, the metrics, and what of the calendar is missing. Real listeners and programs."""
+"""Who is told what a run came to: the log, the hooks, the metrics. Real listeners and programs."""
 
 from __future__ import annotations
 
 import json
 import sys
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
 
-import duckdb
 import pytest
-from homes import deliver, home_in, night, rows
+from homes import deliver, home_in, rows
 
 from flows.cli import call
-from pipelines.calendar import Expected, missing
 from pipelines.problems import NightdropError
 
 MONDAY = date(2026, 11, 16)
@@ -140,53 +138,6 @@ def test_the_metrics_are_there_for_a_node_exporter(home):
     home.inbox.rename(home.inbox.with_name("away"))
     assert call(["run", "--home", str(home.root)]) == 1
     assert "\nnightdrop_last_run_failed 1.0\n" in (home.state / "metrics.prom").read_text()
-
-
-WEEKDAYS = frozenset(range(5))
-
-
-def test_what_is_expected_and_not_there_is_missing_once_its_time_is_past(tmp_path):
-    home = home_in(tmp_path)
-    night(home, {"2026-11-16/acme/c.jsonl": GOOD, "2026-11-17/other/c.jsonl": BAD})
-    calendar = [Expected("acme", WEEKDAYS, time(6), 1), Expected("other", frozenset({0, 1}), time(22))]
-    with duckdb.connect(str(home.warehouse), read_only=True) as con:
-
-        def late(now: str) -> list[tuple[str, str]]:
-            found = missing(con, calendar, lambda path: path.split("/")[1], datetime.fromisoformat(now + "+00:00"))
-            return [(str(one.business_date), one.source) for one in found]
-
-        assert late("2026-11-16T21:59") == []
-        assert late("2026-11-16T22:00") == [("2026-11-16", "other")]
-        assert late("2026-11-18T05:59") == [("2026-11-16", "other")]
-        assert late("2026-11-18T06:00") == [("2026-11-16", "other"), ("2026-11-17", "acme")]
-        assert late("2026-11-23T05:00")[2:] == [(f"2026-11-{day}", "acme") for day in (18, 19, 20)]
-        assert ("2026-11-16", "other") not in late("2026-12-02T00:00")  # no news any more
-
-
-def test_a_missing_drop_is_said_in_the_answer_the_summary_and_the_hook(home, capsys):
-    today = datetime.now(UTC).date()
-    first = today - timedelta(days=3)
-    deliver(home, {f"{first}/acme/c.jsonl": GOOD})
-    with Listener() as listener:
-        every = '[[expected]]\nsource = "acme"\nby = "00:00"\ndays_later = 1\n'
-        say(home, f'{every}[hooks]\nurl = "{listener.url}"\n')
-        assert call(["run", "--home", str(home.root), "--json"]) == 0
-    answer = json.loads(capsys.readouterr().out)
-    wanted = [str(today - timedelta(days=days)) for days in (2, 1)]
-    assert [late["business_date"] for late in answer["missing"]] == wanted
-    (told,) = listener.bodies
-    assert (told["about"], [late["source"] for late in told["missing"]]) == (["missing"], ["acme", "acme"])
-
-    def summary(day: str) -> dict:
-        return json.loads((home.reports / day / "summary.json").read_text())
-
-    assert [one["came"] for one in summary(str(first))["expected"]] == [True]
-    assert [(one["source"], one["came"]) for one in summary(wanted[0])["expected"]] == [("acme", False)]
-    assert "not yet" in (home.reports / wanted[0] / "index.html").read_text()
-    deliver(home, {f"{wanted[0]}/acme/c.jsonl": BAD})
-    call(["run", "--home", str(home.root)])
-    assert "1 missing" in capsys.readouterr().out
-    assert [one["came"] for one in summary(wanted[0])["expected"]] == [True]
 
 
 def test_a_home_that_is_busy_is_no_failure_to_be_told_of(home):
