@@ -6,6 +6,7 @@ import re
 from datetime import date, time
 from fnmatch import translate
 from typing import Annotated, Literal, get_args
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -145,6 +146,14 @@ class DeclaredHooks(BaseModel):
     command: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)] | None = None
     rejects_above: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
 
+    @field_validator("url")
+    @classmethod
+    def _is_an_address(cls, url: str | None) -> str | None:
+        parts = urlsplit(url or "http://x")
+        if not parts.hostname or parts.port == 0 or any(char <= " " for char in url or ""):
+            raise ValueError("no address")
+        return url
+
     def hooks(self) -> Hooks:
         """Return them as the pipeline takes them."""
         return Hooks(self.url, tuple(self.command or ()), self.rejects_above)
@@ -164,7 +173,7 @@ WANTED: dict[str, str] = {
     "days_later": "days after the business date, 0 to 7",
     "since": "the first business date, such as 2026-11-16",
     "holidays": "a list of business dates, such as [2026-12-25, 2027-01-01]",
-    "url": "an http or https address",
+    "url": 'an http or https address, such as "https://chat.example/hook"',
     "command": 'a list: a program and what it is to be called with, such as ["/usr/local/bin/page-me", "night"]',
     "rejects_above": "a share from 0 to 1, such as 0.1",
 }

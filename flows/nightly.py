@@ -21,8 +21,7 @@ from prefect.runtime import flow_run
 
 from flows.failures import without_values
 from flows.lock import hold
-from flows.settings import load_settings
-from flows.telling import telling
+from flows.telling import settings_of, telling
 from flows.terminal import plain, progress_bar
 from pipelines.home import Home
 from pipelines.problems import NightdropError
@@ -94,8 +93,8 @@ def nightly(home: str = ".", only_date: date | None = None) -> Night:
     from pipelines.night import run_night
 
     place = Home(Path(home).absolute())
-    settings = load_settings(place.root)
     command = "nightdrop run --prefect"
+    settings = settings_of(place, command)
     with telling(place, settings, command) as teller, tags("nightdrop"), hold(place, command=command), progress_bar() as progress:
 
         def around(name: str, work: Callable[[], T]) -> T:

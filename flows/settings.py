@@ -17,13 +17,15 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from flows import declared
 from flows.declared import DeclaredExpected, DeclaredHooks, DeclaredSource, Patterns
 from flows.toml_lines import line_of
-from pipelines.home import Settings
+from pipelines.home import Hooks, Settings
 from pipelines.problems import UsageError
 from pipelines.sources import Sources
 
 PREFIX = "NIGHTDROP_"
 HOME_VARIABLE = "NIGHTDROP_HOME"
 LOG_VARIABLE = "NIGHTDROP_LOG_FILE"
+ABOUT_VARIABLE = "NIGHTDROP_ABOUT"
+"""What a hook's command is told of; it may call nightdrop itself."""
 
 
 class _Said(BaseSettings):
@@ -95,6 +97,15 @@ def load_settings(root: Path) -> Settings:
     )
 
 
+def load_hooks(root: Path) -> Hooks:
+    """Return the hooks of the home at `root`, as far as they are right by themselves, also where other settings are wrong."""
+    try:
+        said = _Said(**{name: value for name, value in _read(root / "nightdrop.toml").items() if name == "hooks"})
+    except (UsageError, ValidationError, SettingsError):
+        return Hooks()
+    return said.hooks.hooks()
+
+
 def _read(file: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(file.read_bytes().decode("utf-8-sig"))
@@ -107,11 +118,13 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _refuse_unknown_variables() -> None:
-    known = {HOME_VARIABLE, LOG_VARIABLE, *(f"{PREFIX}{name.upper()}" for name in _Said.model_fields)}
+    known = {HOME_VARIABLE, LOG_VARIABLE, ABOUT_VARIABLE, *(f"{PREFIX}{name.upper()}" for name in _Said.model_fields)}
     for variable in sorted(os.environ):
         name = variable.upper()
         if name.startswith(PREFIX) and name.split("__")[0] not in known:
-            raise UsageError(f"{variable}: no such setting; there are {', '.join(sorted(known))}. Nothing was changed.")
+            raise UsageError(
+                f"{variable}: no such setting; there are {', '.join(sorted(known - {ABOUT_VARIABLE}))}. Nothing was changed."
+            )
 
 
 def _explain(problem: Any, file: Path) -> str:
@@ -119,7 +132,9 @@ def _explain(problem: Any, file: Path) -> str:
     if problem["type"] == "extra_forbidden":
         return f"{place}: no such setting; there are {', '.join(_names_beside(problem['loc']))}. Nothing was changed."
     reason = str(problem.get("ctx", {}).get("error", problem["msg"]))
-    return f"{place}: {reason} (got {problem['input']!r}); wanted {_wanted(problem['loc'])}. Nothing was changed."
+    # An address may be a secret, and so may what a command is called with.
+    got = "" if problem["loc"][0] == "hooks" and problem["loc"][-1] != "rejects_above" else f" (got {problem['input']!r})"
+    return f"{place}: {reason}{got}; wanted {_wanted(problem['loc'])}. Nothing was changed."
 
 
 def _names_beside(loc: tuple[Any, ...]) -> Iterable[str]:

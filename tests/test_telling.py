@@ -11,6 +11,7 @@ from threading import Thread
 
 import pytest
 from homes import deliver, home_in, rows
+from prometheus_client.parser import text_string_to_metric_families
 
 from flows.cli import call
 from pipelines.problems import NightdropError
@@ -129,15 +130,82 @@ def test_the_log_has_one_json_object_a_line_and_nobodys_data(home, tmp_path, cap
         assert secret not in own + (home.state / "nightdrop.log").read_text()
 
 
-def test_the_metrics_are_there_for_a_node_exporter(home):
+def metrics(home) -> dict[str, float]:
+    families = text_string_to_metric_families((home.state / "metrics.prom").read_text())
+    samples = [sample for family in families for sample in family.samples]
+    assert {sample.labels["home"] for sample in samples} == {str(home.root)}
+    return {sample.name.removeprefix("nightdrop_"): sample.value for sample in samples}
+
+
+def test_the_metrics_are_there_for_a_node_exporter(tmp_path):
+    home = home_in(tmp_path / 'a "quoted" näme')
     deliver(home, {"2026-11-16/c.jsonl": GOOD + BAD, "nodate.jsonl": GOOD})
     call(["--quiet", "run", "--home", str(home.root)])
-    text = (home.state / "metrics.prom").read_text()
-    for wanted in ("nightdrop_last_run_rejected 1.0", "nightdrop_held_drops 1.0", "nightdrop_last_run_failed 0.0"):
-        assert f"\n{wanted}\n" in text
+    found = metrics(home)
+    numbers = ("last_run_events", "last_run_applied", "last_run_rejected", "held_drops", "missing_drops", "last_run_failed")
+    assert [found[name] for name in numbers] == [2, 1, 1, 1, 0, 0]
+    assert found["last_success_timestamp_seconds"] == found["last_run_timestamp_seconds"] > 1.6e9
+
+
+def test_after_a_failure_the_metrics_still_say_what_waits(home):
+    deliver(home, {"nodate.jsonl": GOOD})
+    call(["run", "--home", str(home.root)])
+    before = metrics(home)
     home.inbox.rename(home.inbox.with_name("away"))
     assert call(["run", "--home", str(home.root)]) == 1
-    assert "\nnightdrop_last_run_failed 1.0\n" in (home.state / "metrics.prom").read_text()
+    found = metrics(home)
+    assert (found["last_run_failed"], found["held_drops"]) == (1, 1)
+    assert found["last_success_timestamp_seconds"] == before["last_run_timestamp_seconds"] < found["last_run_timestamp_seconds"]
+    (home.state / "metrics.prom").write_bytes(b"\xff not ours {")
+    assert call(["run", "--home", str(home.root)]) == 1
+    assert metrics(home)["last_run_failed"] == 1
+
+
+def test_settings_that_let_no_run_begin_are_told_of(home, capsys):
+    with Listener() as listener:
+        say(home, f'hold_above = 2\n[hooks]\nurl = "{listener.url}"\n')
+        assert call(["run", "--home", str(home.root)]) == 2
+        say(home, f'[sources.acme]\nx = 1\n[hooks]\nurl = "{listener.url}"\n')
+        assert call(["withdraw", "x", "--home", str(home.root)]) != 0  # whoever types it sees it
+    (told,) = listener.bodies
+    assert told["about"] == ["failed"]
+    assert "nightdrop.toml, line 1: hold_above" in told["error"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    ['url = "htps://x/secret-token"', 'url = "http:///secret-token"', 'url = ["secret-token"]', 'command = "secret-token"'],
+)
+def test_a_wrong_hook_is_told_of_without_what_it_says(home, wrong, capsys):
+    say(home, f"[hooks]\n{wrong}\n")
+    assert call(["run", "--home", str(home.root), "--json"]) == 2
+    out, err = capsys.readouterr()
+    assert "nightdrop.toml, line 2: hooks." in err
+    assert "secret-token" not in out + err
+
+
+def test_a_message_stays_small_and_says_the_most_in_one_sentence(home):
+    deliver(home, {f"nodate{number:02}.jsonl": GOOD + b"\n" * number for number in range(60)})
+    deliver(home, {"2026-11-16/c.jsonl": GOOD + BAD})
+    with Listener() as listener:
+        say(home, f'[hooks]\nurl = "{listener.url}"\n')
+        call(["run", "--home", str(home.root)])
+    (told,) = listener.bodies
+    assert (len(told["held"]), told["held_drops"], told["missing_drops"]) == (50, 60, 0)
+    assert told["text"] == (
+        "nightdrop night: 2 events, 1 rejected (50.0%); 60 held (nodate00.jsonl: no_business_date, nodate01.jsonl: "
+        "no_business_date, nodate02.jsonl: no_business_date, and 57 more)."
+    )
+
+
+def test_a_command_that_is_told_may_ask_nightdrop_itself(home, tmp_path):
+    deliver(home, {"nodate.jsonl": GOOD})
+    ask = "import sys; sys.argv = ['nightdrop', 'status', '--home', sys.argv[1]]; from flows.cli import main; main()"
+    command = [sys.executable, "-c", ask, str(home.root)]
+    say(home, f"[hooks]\ncommand = {json.dumps(command)}\n")
+    assert call(["run", "--home", str(home.root)]) == 3
+    (line,) = [json.loads(line) for line in (home.state / "nightdrop.log").read_text().splitlines() if '"hook"' in line]
+    assert (line["hook"], line["problem"]) == (sys.executable, None)
 
 
 def test_a_home_that_is_busy_is_no_failure_to_be_told_of(home):

@@ -11,8 +11,7 @@ from typing import Any
 from rich.console import RenderableType
 
 from flows.lock import hold, holder_of
-from flows.settings import load_settings
-from flows.telling import telling
+from flows.telling import settings_of, telling, telling_failures
 from flows.terminal import Answer, counted, indented, line, plain, progress_bar, table
 from pipelines.calendar import Missing
 from pipelines.discovery import discover
@@ -29,15 +28,16 @@ _DROPS_SHOWN = 40
 
 def run(home: Home, *, only_date: date | None, prefect: bool) -> Answer:
     """Do the nightly job and tell what it came to."""
-    settings = load_settings(home.root)
+    settings = settings_of(home, "nightdrop run")
     if prefect:
-        require_inbox(home)
+        with telling_failures(home, settings, "nightdrop run --prefect"):
+            require_inbox(home)
         from flows.commands.orchestration import run_nightly
 
         holder = holder_of(home)
         if holder:  # Prefect takes many seconds to start: no use when the flow would find the home locked
             raise HomeBusyError(f"{home.root}: another run has this home: {holder}. Nothing was changed.")
-        night = run_nightly(home, only_date)
+        night = run_nightly(home, settings, only_date)
     else:
         from pipelines.night import run_night
 
