@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from datetime import date, time
-from fnmatch import translate
 from typing import Annotated, Literal, get_args
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from pipelines.calendar import Expected
 from pipelines.csvs import id_columns
@@ -36,6 +35,8 @@ class Patterns(BaseModel):
     def _means_the_same_everywhere(cls, pattern: str | None) -> str | None:
         # Whole columns are matched by Polars (Rust), single values by Python: a pattern must be one in both.
         if pattern is not None:
+            if not pattern:
+                raise ValueError("an empty pattern refuses every number")
             _compile(pattern)
         return pattern
 
@@ -45,7 +46,7 @@ class DeclaredSource(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    match: Annotated[list[str], Field(min_length=1)] | str | None = None
+    match: Annotated[list[str], Field(min_length=1)] | None = None
     delimiter: str = ","
     encoding: str = "utf-8"
     columns: dict[str, str] = {}
@@ -53,12 +54,12 @@ class DeclaredSource(BaseModel):
     hold_above: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
     registration_patterns: Patterns = Patterns()
 
-    @field_validator("match")
+    @field_validator("match", mode="before")
     @classmethod
-    def _is_a_pattern(cls, match: list[str] | str | None) -> list[str] | str | None:
-        for pattern in [match] if isinstance(match, str) else match or []:
-            re.compile(translate(pattern))
-            if not pattern or pattern.startswith("/"):
+    def _are_patterns(cls, match: object) -> object:
+        match = [match] if isinstance(match, str) else match
+        for pattern in match if isinstance(match, list) else []:
+            if isinstance(pattern, str) and (not pattern or pattern.startswith("/")):
                 raise ValueError("no path in the inbox")
         return match
 
@@ -84,22 +85,32 @@ class DeclaredSource(BaseModel):
 
     @field_validator("constants")
     @classmethod
-    def _fills_what_there_is(cls, constants: dict[str, str]) -> dict[str, str]:
-        for name in constants:
+    def _fills_what_there_is(cls, constants: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        for name, cell in constants.items():
             _is_known(name)
             if name in id_columns():
                 raise ValueError(f"{name!r} is an id: no two records have the same")
+            if name in info.data.get("columns", {}).values():
+                raise ValueError(f"{name!r} is a column of the file already, under `columns`")
+            if not cell:
+                raise ValueError(f"{name!r} has an empty cell, which says nothing")
+            if cell not in _CELLS.get(name, (cell,)):
+                raise ValueError(f"{name!r} is none of {', '.join(_CELLS[name])}")
         return constants
 
     def source(self, name: str) -> Source:
         """Return it as the pipeline takes it."""
         return Source(
             name,
-            (self.match,) if isinstance(self.match, str) else tuple(self.match or ()),
+            tuple(self.match or ()),
             Dialect(self.delimiter, self.encoding, tuple(self.columns.items()), tuple(self.constants.items())),
             self.hold_above,
             self.registration_patterns.model_dump(exclude_none=True),
         )
+
+
+_CELLS = {STEP.name: STEP.choices, "category": (*ENTITIES, "disbursement")}
+"""What a constant may say where there is little to choose."""
 
 
 class DeclaredExpected(BaseModel):
@@ -117,7 +128,10 @@ class DeclaredExpected(BaseModel):
     @field_validator("by")
     @classmethod
     def _is_a_time(cls, by: str | time) -> time:
-        found = time.fromisoformat(by) if isinstance(by, str) else by
+        try:
+            found = time.fromisoformat(by) if isinstance(by, str) else by
+        except ValueError:
+            raise ValueError("no time of the day") from None
         if found.tzinfo is not None:
             raise ValueError("a time with a zone")
         return found

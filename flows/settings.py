@@ -5,7 +5,9 @@ A variable stands above the file: `NIGHTDROP_CHUNK_BYTES=8MiB`, `NIGHTDROP_REGIS
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,7 +21,7 @@ from flows.declared import DeclaredExpected, DeclaredHooks, DeclaredSource, Patt
 from flows.toml_lines import line_of
 from pipelines.home import Hooks, Settings
 from pipelines.problems import UsageError
-from pipelines.sources import Sources
+from pipelines.sources import Source, Sources
 
 PREFIX = "NIGHTDROP_"
 HOME_VARIABLE = "NIGHTDROP_HOME"
@@ -87,11 +89,17 @@ def load_settings(root: Path) -> Settings:
     except ValidationError as error:
         raise UsageError(" ".join(_explain(problem, file) for problem in error.errors())) from None
     except SettingsError as error:
-        raise UsageError(f"{PREFIX}*: {error}; wanted {_WANTED['registration_patterns']}. Nothing was changed.") from None
+        named = re.search(r'field "(\w+)"', str(error))
+        variable = f"{PREFIX}{named[1].upper()}" if named else f"{PREFIX}*"
+        wanted = f"{_WANTED[named[1]]}, as JSON" if named else "JSON"
+        raise UsageError(f"{variable}: not JSON; wanted {wanted}. Nothing was changed.") from None
+    sources = Sources(tuple(source.source(name) for name, source in said.sources.items()))
+    if idle := list(sources.idle()):
+        raise UsageError(" ".join(_explain_idle(source, taken, file) for source, taken in idle))
     # What is not said stays as `Settings` has it.
     return Settings(
         **said.model_dump(exclude_none=True, exclude={"sources", "expected", "hooks"}),
-        sources=Sources(tuple(source.source(name) for name, source in said.sources.items())),
+        sources=sources,
         calendar=tuple(one.expected() for one in said.expected),
         hooks=said.hooks.hooks(),
     )
@@ -131,10 +139,36 @@ def _explain(problem: Any, file: Path) -> str:
     place = _place(problem["loc"], file)
     if problem["type"] == "extra_forbidden":
         return f"{place}: no such setting; there are {', '.join(_names_beside(problem['loc']))}. Nothing was changed."
-    reason = str(problem.get("ctx", {}).get("error", problem["msg"]))
+    if problem["type"] == "missing":
+        return f"{place}: {problem['loc'][-1]!r} is missing; wanted {_wanted(problem['loc'])}. Nothing was changed."
+    # What the checker says of types speaks of its own; what we say ourselves is of the matter.
+    reason = str(problem["ctx"]["error"]) if problem["type"] == "value_error" else None
     # An address may be a secret, and so may what a command is called with.
-    got = "" if problem["loc"][0] == "hooks" and problem["loc"][-1] != "rejects_above" else f" (got {problem['input']!r})"
-    return f"{place}: {reason}{got}; wanted {_wanted(problem['loc'])}. Nothing was changed."
+    secret = problem["loc"][0] == "hooks" and problem["loc"][-1] != "rejects_above"
+    got = None if secret else f"got {_shown(problem['input'])}"
+    said = f"{reason} ({got})" if reason and got else reason or got or "this cannot be used"
+    return f"{place}: {said}; wanted {_wanted(problem['loc'])}. Nothing was changed."
+
+
+def _explain_idle(source: Source, taken: Source | None, file: Path) -> str:
+    if taken is None:
+        place = _place(("sources", source.name), file)
+        return (
+            f"{place}: no drop is of this name by itself (the first folder that is no date, or the file's name without dates); "
+            f"wanted `match` = {declared.WANTED['match']}. Nothing was changed."
+        )
+    place = _place(("sources", source.name, "match"), file)
+    return (
+        f"{place}: every drop that fits it is one of sources.{taken.name} already, which stands before it; "
+        "wanted the narrower one first, or other patterns. Nothing was changed."
+    )
+
+
+def _shown(value: object) -> str:
+    """Return a value as the file may have it."""
+    if isinstance(value, bool | list | dict):
+        return json.dumps(value, ensure_ascii=False, default=str)
+    return repr(value) if isinstance(value, str) else str(value)
 
 
 def _names_beside(loc: tuple[Any, ...]) -> Iterable[str]:
