@@ -59,11 +59,16 @@ def status(home: Home) -> Answer:
 
 
 def drops(home: Home) -> Answer:
-    """List every edition of every drop, by position."""
+    """List every edition of every drop, by position, and whose it is."""
     rows = sorted(
         _table(home, "drops"), key=lambda drop: (drop["business_date"] or date.max, path_key(drop["path"]), drop["picked_at"])
     )
-    shown = ("business_date", "path", "status", "records", "applied", "rejected", "warned", "reason", "detail")
+    sources = load_settings(home.root).sources
+    for row in rows:
+        row["source"] = sources.name_of(row["path"])
+    shown = ("business_date", "path", "source", "status", "records", "applied", "rejected", "warned", "reason", "detail")
+    # Without settings of their own the path says it.
+    shown = shown if sources.declared else tuple(name for name in shown if name != "source")
     return Answer({"drops": rows}, [_of(rows, shown) if rows else line("No drop was picked up yet.")])
 
 
