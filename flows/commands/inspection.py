@@ -66,9 +66,9 @@ def drops(home: Home) -> Answer:
     sources = load_settings(home.root).sources
     for row in rows:
         row["source"] = sources.name_of(row["path"])
-    shown = ("business_date", "path", "source", "status", "records", "applied", "rejected", "warned", "reason", "detail")
-    # Without settings of their own the path says it.
-    shown = shown if sources.declared else tuple(name for name in shown if name != "source")
+    # Without settings of its own a drop's path says whose it is.
+    source = ("source",) if sources.declared else ()
+    shown = ("business_date", "path", *source, "status", "records", "applied", "rejected", "warned", "reason", "detail")
     return Answer({"drops": rows}, [_of(rows, shown) if rows else line("No drop was picked up yet.")])
 
 
