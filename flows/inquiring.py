@@ -13,7 +13,13 @@ from pipelines.problems import UsageError
 app = typer.Typer()
 
 FormatOption = Annotated[
-    str | None, typer.Option("--format", metavar="F", help="table, csv, json or parquet (default: what FILE is called).")
+    str | None,
+    typer.Option(
+        "--format",
+        metavar="F",
+        help="table, csv, json or parquet (default: what FILE is called).",
+        autocompletion=lambda: ["table", "csv", "json", "parquet"],
+    ),
 ]
 OutOption = Annotated[Path | None, typer.Option("--out", metavar="FILE", help="A file instead of standard output.")]
 
@@ -38,11 +44,19 @@ def query(
     return call.answer(asking.write_query(call.home, sql, format=format, out=out))
 
 
+def _tables() -> list[str]:
+    from pipelines.schema import TABLES, VIEWS
+
+    return [*TABLES, *VIEWS]
+
+
 @app.command()
 def export(
     ctx: typer.Context,
     *,
-    name: Annotated[str, typer.Argument(metavar="TABLE", help="A table or view of the published warehouse.")],
+    name: Annotated[
+        str, typer.Argument(metavar="TABLE", help="A table or view of the published warehouse.", autocompletion=_tables)
+    ],
     as_of: Annotated[str | None, typer.Option("--as-of", metavar="D", help="As it stood at the end of that date.")] = None,
     format: FormatOption = None,
     out: OutOption = None,

@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 from threading import Thread
 
 import polars as pl
@@ -220,8 +221,30 @@ def test_of_many_rows_the_first_are_shown_with_how_to_get_all(home, monkeypatch)
     assert len(asking.query(home, "SELECT range AS n FROM range(2000)", whole=True).data["rows"]) == 2000
 
 
-def test_the_shell_completes_commands_and_options():
-    environment = os.environ | {"_NIGHTDROP_COMPLETE": "complete_bash", "COMP_WORDS": "nightdrop re", "COMP_CWORD": "1"}
-    code = "import sys; sys.argv = ['nightdrop']; from flows.cli import main; main()"
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
-    assert {"rerun", "release", "resubmit", "rebuild"} <= set(done.stdout.split())
+COMPLETED = """
+. ~/.bashrc
+COMP_WORDS=({words}) COMP_CWORD={place}
+_nightdrop_completion nightdrop
+printf '%s\\n' "${{COMPREPLY[@]}}"
+"""
+
+
+def test_bash_completes_commands_options_formats_and_tables(tmp_path):
+    """As a person has it: installed by the command itself, asked by a bash that has read its .bashrc."""
+    program = tmp_path / "nightdrop"
+    program.write_text(f"#!{sys.executable}\nfrom flows.cli import main\nmain()\n")
+    program.chmod(0o755)
+    environment = os.environ | {"HOME": str(tmp_path), "SHELL": "/bin/bash", "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    environment |= {"PYTHONPATH": str(Path(asking.__file__).parents[2])}
+    subprocess.run([program, "--install-completion", "bash"], env=environment, check=True, capture_output=True)
+
+    def offered(*words: str) -> set[str]:
+        script = COMPLETED.format(words=" ".join(f"'{word}'" for word in ("nightdrop", *words)), place=len(words))
+        done = subprocess.run(["/bin/bash", "-c", script], env=environment, capture_output=True, text=True, check=True)
+        return set(done.stdout.split())
+
+    assert offered("re") == {"rerun", "release", "resubmit", "rebuild", "report"}
+    assert offered("plan", "r") == {"run", "rerun", "release", "resubmit"}
+    assert offered("export", "--as") == {"--as-of"}
+    assert offered("export", "client") == {"clients", "client_history"}
+    assert offered("query", "--format", "p") == {"parquet"}
