@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import re
 from datetime import date, time
 from pathlib import Path
 
 import pytest
+from fences import fences
 
-from flows.settings import load_settings
+from flows.commands.beginning import _SETTINGS
+from flows.declared import DeclaredExpected, DeclaredHooks, DeclaredSource
+from flows.settings import _Said, load_settings
 from pipelines.home import Settings
 from pipelines.problems import UsageError
 
@@ -190,3 +194,14 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
     (tmp_path / "nightdrop.toml").write_bytes(b"# \xff")
     with pytest.raises(UsageError, match="not TOML"):
         load_settings(tmp_path)
+
+
+def test_the_page_about_settings_and_the_file_of_a_new_home_have_every_setting_and_no_wrong_one(tmp_path):
+    page = "".join(block for language, block in fences("settings.md") if language == "toml")
+    begun = re.sub(r"^# (?=[a-z_]+ = |\[)", "", _SETTINGS, flags=re.MULTILINE)
+    for text in (page, begun):
+        settings = load_settings(home(tmp_path, text))
+        assert settings.sources.declared and settings.calendar and settings.hooks.url and settings.hooks.command
+        for declared in (DeclaredSource, DeclaredExpected, DeclaredHooks):
+            assert [name for name in declared.model_fields if not re.search(rf"^{name} = ", text, re.MULTILINE)] == []
+    assert [name for name in _Said.model_fields if name not in begun] == []
