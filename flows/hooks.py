@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -44,6 +45,8 @@ def _post(url: str, body: bytes) -> str | None:
     for number in range(_TRIES):
         time.sleep(_PAUSE * number)
         left = ends - time.monotonic()
+        if left <= 0:
+            break
         problem, again = _in_time(left, _sent, url, body, left / (_TRIES - number))
         if not again:
             break
@@ -63,6 +66,7 @@ def _sent(url: str, body: bytes, seconds: float) -> _Sent:
     """Try once."""
     import httpx
 
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it would log the address
     try:
         # What it answers is not read: it may be of any size.
         with httpx.stream("POST", url, content=body, headers={"Content-Type": "application/json"}, timeout=seconds) as answer:

@@ -12,7 +12,7 @@ from flows.hooks import call_hooks
 from flows.logs import told
 from flows.metrics import write_metrics
 from flows.settings import load_hooks, load_settings
-from flows.terminal import counted, jsonable, write_note
+from flows.terminal import counted, jsonable, plain, write_note
 from pipelines.home import Home, Hooks, Settings
 from pipelines.problems import HomeBusyError, NightdropError, UsageError
 from pipelines.summary import WHAT_NEXT, Night
@@ -136,7 +136,7 @@ def _in_words(night: Night) -> str:
 
 def _some(names: list[str]) -> str:
     more = [f"and {len(names) - _NAMED:,} more"] if len(names) > _NAMED else []
-    return ", ".join([*names[:_NAMED], *more])
+    return ", ".join([*map(plain, names[:_NAMED]), *more])
 
 
 def _of_failure(home: Home, command: str, error: BaseException) -> dict[str, Any]:

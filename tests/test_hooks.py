@@ -33,12 +33,15 @@ def line(talk):
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve() -> None:
-            connection, _ = server.accept()
-            with connection:
-                talk(connection)
+            with suppress(OSError):  # who called has gone
+                connection, _ = server.accept()
+                with connection:
+                    talk(connection)
 
-        Thread(target=serve, daemon=True).start()
+        thread = Thread(target=serve)
+        thread.start()
         yield f"http://127.0.0.1:{server.getsockname()[1]}/secret"
+        thread.join()
 
 
 @pytest.mark.parametrize(("answers", "times", "problem"), [((200,), 1, None), ((503, 204), 2, None), ((429, 500, 502), 3, "502")])
@@ -71,26 +74,26 @@ def test_an_address_that_nobody_can_call_is_told_of_without_it(url):
 
 def drip(connection: socket.socket) -> None:
     connection.sendall(b"HTTP/1.1 200 OK\r\nX: ")
-    for _ in range(200):
+    for _ in range(80):
         time.sleep(0.05)
         connection.sendall(b"x")
 
 
 def pour(connection: socket.socket) -> None:
     connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
-    with suppress(OSError):
-        while True:
-            connection.sendall(b"x" * 65536)
+    while True:
+        connection.sendall(b"x" * 65536)
 
 
 def test_a_listener_that_never_ends_its_answer_keeps_nobody_waiting(monkeypatch):
     monkeypatch.setattr(hooks, "SECONDS", 1.0)
-    for talk, problem in ((drip, "it did not answer in time"), (lambda connection: time.sleep(5), "ReadTimeout")):
-        began = time.monotonic()
+    for talk, problem in ((drip, "it did not answer in time"), (lambda connection: time.sleep(4), "ReadTimeout")):
         with line(talk) as url:
+            began = time.monotonic()
             [(_, found)] = told(url=url)
+            took = time.monotonic() - began
         assert found in (problem, "it did not answer in time", "ConnectError")
-        assert time.monotonic() - began < 3
+        assert took < 2
 
 
 def test_an_endless_answer_is_not_read():

@@ -231,3 +231,24 @@ def test_what_is_not_ours_to_say_is_not_told_word_by_word(home, monkeypatch):
     assert listener.bodies[0]["error"] == "ValueError; see data/state/failures.log"
     assert NightdropError.__name__ not in listener.bodies[0]["text"]
     assert Path(home.state / "failures.log").exists()
+
+
+def test_a_path_that_steers_a_terminal_is_told_as_text(home, capsys):
+    deliver(home, {"no\x1b[31m\ndate.jsonl": GOOD})
+    with Listener() as listener:
+        say(home, f'[hooks]\nurl = "{listener.url}"\n')
+        assert call(["run", "--verbose", "--home", str(home.root)]) == 3
+    out, err = capsys.readouterr()
+    assert "\x1b" not in out + err
+    assert r"held path=no\x1b[31m\ndate.jsonl reason=no_business_date" in err
+    assert r"(no\x1b[31m\ndate.jsonl: no_business_date)" in listener.bodies[0]["text"]
+
+
+def test_no_log_of_a_library_has_the_address_of_a_hook(home, caplog):
+    deliver(home, {"nodate.jsonl": GOOD})
+    caplog.set_level("DEBUG")
+    with Listener() as listener:
+        say(home, f'[hooks]\nurl = "{listener.url}"\n')
+        call(["run", "--home", str(home.root)])
+    assert listener.bodies
+    assert "secret-token" not in caplog.text
