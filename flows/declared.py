@@ -7,7 +7,7 @@ from datetime import date, time
 from typing import Annotated, Literal, get_args
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
 from pipelines.calendar import Expected
 from pipelines.csvs import id_columns
@@ -20,6 +20,17 @@ from validation.fields import STEP
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 WEEKDAYS: tuple[Weekday, ...] = get_args(Weekday)
+
+
+def no_boolean(value: object) -> object:
+    """Return a value that may be a number; raise ValueError for `true`, which would count as 1."""
+    if isinstance(value, bool):
+        raise ValueError("not a number")
+    return value
+
+
+# A variable's number is a text.
+Share = Annotated[float, BeforeValidator(no_boolean), Field(ge=0, le=1, allow_inf_nan=False, strict=False)]
 
 
 class Patterns(BaseModel):
@@ -51,7 +62,7 @@ class DeclaredSource(BaseModel):
     encoding: str = "utf-8"
     columns: dict[str, str] = {}
     constants: dict[str, str] = {}
-    hold_above: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
+    hold_above: Share | None = None
     registration_patterns: Patterns = Patterns()
 
     @field_validator("match", mode="before")
@@ -158,7 +169,7 @@ class DeclaredHooks(BaseModel):
 
     url: Annotated[str, Field(pattern="^https?://[^/]+")] | None = None
     command: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)] | None = None
-    rejects_above: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
+    rejects_above: Share | None = None
 
     @field_validator("url")
     @classmethod

@@ -58,7 +58,7 @@ def _in_time(seconds: float, work: Callable[..., _Sent], *arguments: object) -> 
     given: list[_Sent] = []
     thread = Thread(target=lambda: given.append(work(*arguments)), daemon=True)
     thread.start()
-    thread.join(max(seconds, 0))
+    thread.join(seconds)
     return given[0] if given else ("it did not answer in time", False)
 
 

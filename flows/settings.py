@@ -17,7 +17,7 @@ from pydantic import BaseModel, ByteSize, Field, ValidationError, field_validato
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from flows import declared
-from flows.declared import DeclaredExpected, DeclaredHooks, DeclaredSource, Patterns
+from flows.declared import DeclaredExpected, DeclaredHooks, DeclaredSource, Patterns, no_boolean
 from flows.toml_lines import line_of
 from pipelines.home import Hooks, Settings
 from pipelines.problems import UsageError
@@ -48,9 +48,7 @@ class _Said(BaseSettings):
     @field_validator("quiet_seconds", "hold_above", "max_expanded", "chunk_bytes", mode="before")
     @classmethod
     def _is_no_boolean(cls, value: object) -> object:
-        if isinstance(value, bool):  # `true` would count as 1
-            raise ValueError("not a number")
-        return value
+        return no_boolean(value)
 
     @classmethod
     def settings_customise_sources(
@@ -62,6 +60,18 @@ class _Said(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return (env_settings, init_settings)
+
+
+class _SaidOfHooks(BaseSettings):
+    """The hooks alone, whatever else is said."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter="__", extra="ignore")
+
+    hooks: DeclaredHooks = DeclaredHooks()
+
+    @classmethod
+    def settings_customise_sources(cls, *args: Any, **kwargs: Any) -> tuple[PydanticBaseSettingsSource, ...]:
+        return _Said.settings_customise_sources(*args, **kwargs)
 
 
 _WANTED = {
@@ -108,8 +118,12 @@ def load_settings(root: Path) -> Settings:
 def load_hooks(root: Path) -> Hooks:
     """Return the hooks of the home at `root`, as far as they are right by themselves, also where other settings are wrong."""
     try:
-        said = _Said(**{name: value for name, value in _read(root / "nightdrop.toml").items() if name == "hooks"})
-    except (UsageError, ValidationError, SettingsError):
+        in_file = _read(root / "nightdrop.toml")
+    except UsageError:
+        in_file = {}  # a variable may still say it
+    try:
+        said = _SaidOfHooks(**in_file)
+    except (ValidationError, SettingsError):
         return Hooks()
     return said.hooks.hooks()
 

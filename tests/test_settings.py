@@ -9,8 +9,8 @@ from fences import fences
 
 from flows.commands.beginning import _SETTINGS
 from flows.declared import DeclaredExpected, DeclaredHooks, DeclaredSource
-from flows.settings import _Said, load_settings
-from pipelines.home import Settings
+from flows.settings import _Said, load_hooks, load_settings
+from pipelines.home import Hooks, Settings
 from pipelines.problems import UsageError
 
 
@@ -73,6 +73,22 @@ def test_sources_that_share_some_drops_only_stand_beside_each_other(tmp_path, fi
     assert [source.name for source in sources.declared] == ["a", "b"]
 
 
+def test_tables_may_be_said_by_variables_too(tmp_path, monkeypatch):
+    monkeypatch.setenv("NIGHTDROP_HOOKS__URL", "https://chat.example/secret")
+    monkeypatch.setenv("NIGHTDROP_HOOKS__REJECTS_ABOVE", "0.25")
+    monkeypatch.setenv("NIGHTDROP_SOURCES__ACME__HOLD_ABOVE", "0.1")
+    monkeypatch.setenv("NIGHTDROP_EXPECTED", '[{"source": "acme", "by": "06:30", "holidays": ["2026-12-25"]}]')
+    settings = load_settings(home(tmp_path, "[hooks]\nrejects_above = 0.5\n"))
+    assert settings.hooks == Hooks("https://chat.example/secret", (), 0.25)
+    assert settings.sources.declared[0].hold_above == 0.1
+    assert settings.calendar[0].holidays == {date(2026, 12, 25)}
+    # Who is to be told is known though the rest is wrong.
+    monkeypatch.setenv("NIGHTDROP_HOLD_ABOVE", "2")
+    assert load_hooks(home(tmp_path, "[sources.acme]\nx = 1\n")) == settings.hooks
+    monkeypatch.setenv("NIGHTDROP_HOOKS__URL", "nonsense")
+    assert load_hooks(tmp_path) == Hooks()
+
+
 def test_the_days_of_the_calendar_are_taken_as_they_are(tmp_path):
     text = "[[expected]]\nsource = 'acme'\nby = 06:30:00\nsince = '2026-11-16'\nholidays = [2026-12-25]\n"
     (expected,) = load_settings(home(tmp_path, text)).calendar
@@ -128,7 +144,8 @@ def test_a_variable_stands_above_the_file(tmp_path, monkeypatch):
         ("[sources.acme]\nregistration_patterns = {company = '('}", "sources.acme.registration_patterns.company: not a regular"),
         ("[sources.acme]\nmatch = ['a', 5]", "sources.acme.match: got 5; wanted a pattern"),
         ("[sources.acme]\nmatch = 5", "sources.acme.match: got 5; wanted a pattern of paths in the inbox or a list .*changed.$"),
-        ("[sources.acme]\nhold_above = '0.5'", "sources.acme.hold_above: got '0.5'; wanted a share"),
+        ("[sources.acme]\nhold_above = true", "sources.acme.hold_above: not a number .got true.; wanted a share"),
+        ("[hooks]\nrejects_above = false", "hooks.rejects_above: not a number .got false.; wanted a share"),
         ("[sources.acme]\nconstants = {step = 'craete'}", "sources.acme.constants: 'step' is none of create, update, delete"),
         ("[sources.acme]\nconstants = {step = ''}", "sources.acme.constants: 'step' has an empty cell"),
         (
