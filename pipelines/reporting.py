@@ -35,8 +35,8 @@ from pipelines.discovery import drop_format, path_key
 from pipelines.excerpts import columns_of
 from pipelines.files import sync_folder
 from pipelines.home import Home, Settings
+from pipelines.issues import Issue, remember
 from pipelines.mornings import Morning, Row, mornings, undated
-from pipelines.resubmitting import Issue, remember
 from pipelines.sources import Sources
 from pipelines.summary import WHAT_NEXT
 
