@@ -6,7 +6,6 @@ Nothing heavy is imported before a command needs it.
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 from contextlib import suppress
@@ -16,7 +15,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from flows import acting, serving
+from flows import acting, inquiring, serving
 from flows.said import Call, HomeOption, JsonOption, date_said, said
 from pipelines.files import keep_files_private
 from pipelines.home import Home
@@ -30,13 +29,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+app.add_typer(inquiring.app)
 app.add_typer(acting.app)
 app.add_typer(serving.app)
-
-FormatOption = Annotated[
-    str | None, typer.Option("--format", metavar="F", help="table, csv, json or parquet (default: what FILE is called).")
-]
-OutOption = Annotated[Path | None, typer.Option("--out", metavar="FILE", help="A file instead of standard output.")]
 
 
 @app.callback()
@@ -156,62 +151,6 @@ def sample(
     return call.answer(beginning.sample(place, events=events, seed=seed, rejected=rejected, days=days, format=format))
 
 
-@app.command()
-def query(
-    ctx: typer.Context,
-    *,
-    sql: Annotated[str, typer.Argument(metavar="SQL", help="One question to the published warehouse.")],
-    format: FormatOption = None,
-    out: OutOption = None,
-    home: HomeOption = None,
-    json: JsonOption = False,
-) -> int:
-    """Ask the published warehouse, read-only."""
-    call = said(ctx, home, json)
-    from flows.commands import asking
-
-    if out is None and format in (None, "table"):
-        return call.answer(asking.query(call.home, sql))
-    return call.answer(asking.write_query(call.home, sql, format=format, out=out))
-
-
-@app.command()
-def export(
-    ctx: typer.Context,
-    *,
-    name: Annotated[str, typer.Argument(metavar="TABLE", help="A table or view of the published warehouse.")],
-    as_of: Annotated[str | None, typer.Option("--as-of", metavar="D", help="As it stood at the end of that date.")] = None,
-    format: FormatOption = None,
-    out: OutOption = None,
-    home: HomeOption = None,
-    json: JsonOption = False,
-) -> int:
-    """Take a table out: CSV (the default), JSON or Parquet."""
-    call = said(ctx, home, json)
-    by_then = date_said(as_of, option="--as-of")
-    from flows.commands import asking
-
-    return call.answer(asking.export(call.home, name, format=format, out=out, as_of=by_then))
-
-
-@app.command()
-def explain(
-    ctx: typer.Context,
-    *,
-    entity_id: Annotated[str, typer.Argument(metavar="ID", help="Id of a client, loan, payment or deposit.")],
-    as_of: Annotated[str | None, typer.Option("--as-of", metavar="D", help="As it stood at the end of that date.")] = None,
-    category: Annotated[str | None, typer.Option("--category", metavar="C", help="Only as a client, loan …")] = None,
-    home: HomeOption = None,
-    json: JsonOption = False,
-) -> int:
-    """Tell the whole story of a client, loan, payment or deposit."""
-    call = said(ctx, home, json)
-    by_then = date_said(as_of, option="--as-of")
-    from flows.commands import explain
-
-    return call.answer(explain.explain(call.home, entity_id, category=category, as_of=by_then))
-
-
 def main() -> None:
     """Run the command line and leave with its exit code."""
     _open_standard_streams()
@@ -244,9 +183,9 @@ def call(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         code = INTERRUPTED
     except Exception as error:  # the last place where it can become a sentence; the traceback is kept
-        from flows.failures import unexpected
+        from flows.failures import broken_world, unexpected
 
-        return _fail(first, _broken_world(first.home, error) or unexpected(first.home, error), FAILED)
+        return _fail(first, broken_world(first.home, error) or unexpected(first.home, error), FAILED)
     if code == INTERRUPTED:
         return _fail(first, "interrupted. The published warehouse is as it was before; run again to go on.", INTERRUPTED)
     return code if isinstance(code, int) else 0
@@ -265,41 +204,6 @@ def _in_front(arguments: list[str]) -> list[str]:
         else:
             rest.append(word)
     return [*front, *rest, *arguments[end:]]
-
-
-_WORLD = {
-    errno.ENOSPC: "Make room on that disk",
-    errno.EDQUOT: "Make room in this user's quota",
-    errno.EFBIG: "Raise this user's limit for files (`ulimit -f`)",
-    errno.EACCES: "Give this user the right to it",
-    errno.EPERM: "Give this user the right to it",
-    errno.EROFS: "Make that file system writable, or choose another place",
-    errno.ENOTDIR: "Move away the file that stands where a folder is wanted",
-    errno.EISDIR: "Move away the folder that stands where a file is wanted",
-    errno.EMFILE: "Raise this user's limit for open files (`ulimit -n`)",
-    errno.EIO: "Look whether that disk fails",
-}
-"""What a disk or its rights may answer, and what helps: nothing is wrong with nightdrop then."""
-
-
-def _broken_world(home: Home, error: Exception) -> str | None:
-    """Return the words for what the file system refused; None when the error is something else."""
-    if not isinstance(error, OSError) and type(error).__module__.split(".")[0] not in ("polars", "duckdb", "_duckdb"):
-        return None
-    # Polars and DuckDB tell it in their text only.
-    number = getattr(error, "errno", None) or next((number for number in _WORLD if os.strerror(number) in str(error)), None)
-    file = getattr(error, "filename", None)
-    if number not in _WORLD and file is None:
-        return None
-    where = os.fsdecode(file) if isinstance(file, str | bytes) else home.root
-    what = getattr(error, "strerror", None) or str(error).strip().splitlines()[0]
-    from flows.failures import keep_traceback
-
-    details = "" if number in _WORLD else f" The details are in {keep_traceback(home)}."
-    return (
-        f"{where}: {what}. Readers have the warehouse that was last published, and no drop is lost. "
-        f"{_WORLD.get(number or 0, 'Look what is there')}, then run again: that finishes the job.{details}"
-    )
 
 
 def _fail(first: Call, words: str, code: int) -> int:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from datetime import time
-from fnmatch import translate
+from datetime import date, time
 from typing import Annotated, Literal, get_args
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
 from pipelines.calendar import Expected
 from pipelines.csvs import id_columns
@@ -19,8 +19,20 @@ from pipelines.stores import RemoteInbox
 from validation.entities import ENTITIES
 from validation.fields import STEP
 
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 WEEKDAYS: tuple[Weekday, ...] = get_args(Weekday)
+
+
+def no_boolean(value: object) -> object:
+    """Return a value that may be a number; raise ValueError for `true`, which would count as 1."""
+    if isinstance(value, bool):
+        raise ValueError("not a number")
+    return value
+
+
+# A variable's number is a text.
+Share = Annotated[float, BeforeValidator(no_boolean), Field(ge=0, le=1, allow_inf_nan=False, strict=False)]
 
 
 class Patterns(BaseModel):
@@ -36,6 +48,8 @@ class Patterns(BaseModel):
     def _means_the_same_everywhere(cls, pattern: str | None) -> str | None:
         # Whole columns are matched by Polars (Rust), single values by Python: a pattern must be one in both.
         if pattern is not None:
+            if not pattern:
+                raise ValueError("an empty pattern refuses every number")
             _compile(pattern)
         return pattern
 
@@ -45,20 +59,20 @@ class DeclaredSource(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    match: Annotated[list[str], Field(min_length=1)] | str | None = None
+    match: Annotated[list[str], Field(min_length=1)] | None = None
     delimiter: str = ","
     encoding: str = "utf-8"
     columns: dict[str, str] = {}
     constants: dict[str, str] = {}
-    hold_above: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
+    hold_above: Share | None = None
     registration_patterns: Patterns = Patterns()
 
-    @field_validator("match")
+    @field_validator("match", mode="before")
     @classmethod
-    def _is_a_pattern(cls, match: list[str] | str | None) -> list[str] | str | None:
-        for pattern in [match] if isinstance(match, str) else match or []:
-            re.compile(translate(pattern))
-            if not pattern or pattern.startswith("/"):
+    def _are_patterns(cls, match: object) -> object:
+        match = [match] if isinstance(match, str) else match
+        for pattern in match if isinstance(match, list) else []:
+            if isinstance(pattern, str) and (not pattern or pattern.startswith("/")):
                 raise ValueError("no path in the inbox")
         return match
 
@@ -84,22 +98,32 @@ class DeclaredSource(BaseModel):
 
     @field_validator("constants")
     @classmethod
-    def _fills_what_there_is(cls, constants: dict[str, str]) -> dict[str, str]:
-        for name in constants:
+    def _fills_what_there_is(cls, constants: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        for name, cell in constants.items():
             _is_known(name)
             if name in id_columns():
                 raise ValueError(f"{name!r} is an id: no two records have the same")
+            if name in info.data.get("columns", {}).values():
+                raise ValueError(f"{name!r} is a column of the file already, under `columns`")
+            if not cell:
+                raise ValueError(f"{name!r} has an empty cell, which says nothing")
+            if cell not in _CELLS.get(name, (cell,)):
+                raise ValueError(f"{name!r} is none of {', '.join(_CELLS[name])}")
         return constants
 
     def source(self, name: str) -> Source:
         """Return it as the pipeline takes it."""
         return Source(
             name,
-            (self.match,) if isinstance(self.match, str) else tuple(self.match or ()),
+            tuple(self.match or ()),
             Dialect(self.delimiter, self.encoding, tuple(self.columns.items()), tuple(self.constants.items())),
             self.hold_above,
             self.registration_patterns.model_dump(exclude_none=True),
         )
+
+
+_CELLS = {STEP.name: STEP.choices, "category": (*ENTITIES, "disbursement")}
+"""What a constant may say where there is little to choose."""
 
 
 class DeclaredExpected(BaseModel):
@@ -111,19 +135,33 @@ class DeclaredExpected(BaseModel):
     weekdays: Annotated[list[Weekday], Field(min_length=1)] = list(WEEKDAYS)
     by: str | time
     days_later: Annotated[int, Field(ge=0, le=7, strict=True)] = 0
+    since: date | None = None
+    holidays: list[date] = []
 
     @field_validator("by")
     @classmethod
     def _is_a_time(cls, by: str | time) -> time:
-        found = time.fromisoformat(by) if isinstance(by, str) else by
+        try:
+            found = time.fromisoformat(by) if isinstance(by, str) else by
+        except ValueError:
+            raise ValueError("no time of the day") from None
         if found.tzinfo is not None:
             raise ValueError("a time with a zone")
         return found
 
+    @field_validator("since", "holidays", mode="before")
+    @classmethod
+    def _are_dates(cls, said: object) -> object:
+        for day in said if isinstance(said, list) else [said]:
+            if type(day) is not date and not (isinstance(day, str) and _DATE.fullmatch(day)):
+                raise ValueError("no date")  # a number would count as seconds
+        return said
+
     def expected(self) -> Expected:
         """Return it as the pipeline takes it."""
         days = frozenset(WEEKDAYS.index(day) for day in self.weekdays)
-        return Expected(self.source, days, self.by if isinstance(self.by, time) else time.min, self.days_later)
+        by = self.by if isinstance(self.by, time) else time.min
+        return Expected(self.source, days, by, self.days_later, self.since, frozenset(self.holidays))
 
 
 def _has_no_date(name: str) -> str:
@@ -160,7 +198,15 @@ class DeclaredHooks(BaseModel):
 
     url: Annotated[str, Field(pattern="^https?://[^/]+")] | None = None
     command: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)] | None = None
-    rejects_above: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
+    rejects_above: Share | None = None
+
+    @field_validator("url")
+    @classmethod
+    def _is_an_address(cls, url: str | None) -> str | None:
+        parts = urlsplit(url or "http://x")
+        if not parts.hostname or parts.port == 0 or any(char <= " " for char in url or ""):
+            raise ValueError("no address")
+        return url
 
     def hooks(self) -> Hooks:
         """Return them as the pipeline takes them."""
@@ -179,13 +225,15 @@ WANTED: dict[str, str] = {
     "weekdays": 'a list of "mon" "tue" "wed" "thu" "fri" "sat" "sun"',
     "by": 'a time of the day, UTC, such as "06:30"',
     "days_later": "days after the business date, 0 to 7",
-    "url": "an http or https address",
     "inboxes.url": 'where it is, without a password, such as "s3://bucket/folder", "gs://…", "az://…" or "sftp://user@host/folder"',
     "[key]": "a name that a folder of drops may have: letters, digits, dots, dashes, blanks, and no date in it",
     "key": "the file of a private key",
     "known_hosts": "a file as ssh has it",
     "options": 'what the store needs, such as { region = "eu-central-1" }; secrets belong into the environment',
     "checksum": "true or false",
+    "since": "the first business date, such as 2026-11-16",
+    "holidays": "a list of business dates, such as [2026-12-25, 2027-01-01]",
+    "url": 'an http or https address, such as "https://chat.example/hook"',
     "command": 'a list: a program and what it is to be called with, such as ["/usr/local/bin/page-me", "night"]',
     "rejects_above": "a share from 0 to 1, such as 0.1",
 }

@@ -79,5 +79,7 @@ class _AsJson(logging.Formatter):
 
 class _AsWords(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        words = " ".join(f"{name}={value}" for name, value in getattr(record, "told", {}).items())
+        from pipelines.excerpts import visible  # a path may hold what steers a terminal
+
+        words = " ".join(f"{name}={visible(str(value))}" for name, value in getattr(record, "told", {}).items())
         return f"{datetime.fromtimestamp(record.created, UTC):%H:%M:%S} {record.getMessage()} {words}".rstrip()

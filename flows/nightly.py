@@ -27,8 +27,8 @@ from flows.fetching import Brought, bring
 from flows.lock import waiting
 from flows.logs import kept
 from flows.orchestrated import at_work
-from flows.settings import LOG_VARIABLE, load_settings
-from flows.telling import telling
+from flows.settings import LOG_VARIABLE
+from flows.telling import settings_of, telling, telling_failures
 from flows.terminal import plain, progress_bar
 from pipelines.home import Home, Settings
 from pipelines.problems import NightdropError
@@ -109,8 +109,10 @@ def nightly(home: HomeFolder = ".", only_date: DayOrNone = None) -> Night:
     from pipelines.night import run_night
 
     place = Home(Path(home).absolute())
-    require_inbox(place)
-    settings = load_settings(place.root)
+    command = "nightdrop run --prefect"
+    settings = settings_of(place, command)
+    with telling_failures(place, settings, command):
+        require_inbox(place)
 
     def whole_night() -> tuple[Night, Brought]:
         brought = around("fetch", lambda: bring(place, settings)) if settings.inboxes else Brought()
@@ -120,7 +122,7 @@ def nightly(home: HomeFolder = ".", only_date: DayOrNone = None) -> Night:
     def around(name: str, work: Callable[[], T]) -> T:
         return as_task(name, lambda: without_values(place, work))
 
-    night, brought = acted(place, settings, "nightdrop run --prefect", whole_night)
+    night, brought = acted(place, settings, command, whole_night)
     create_markdown_artifact(key=ARTIFACT, markdown=artifact(night), description="What the night came to")
     if brought.problems:
         raise NightdropError(unreached(brought))
@@ -157,6 +159,10 @@ def artifact(night: Night) -> str:
     parts = [f"# Night {night.run_id}", f"{outcome}, in {night.seconds:.1f} s."]
     if night.held:
         parts.append(f"**{len(night.held):,} held**: nothing of them is in the warehouse until somebody looks at them.")
+    if night.missing:
+        late = [(late.business_date, late.source, f"{late.by:%Y-%m-%d %H:%M} UTC") for late in night.missing[:_ROWS_SHOWN]]
+        parts.append(f"**{len(night.missing):,} missing**: expected by now, and not in the inbox.")
+        parts.append(_markdown(("date", "source", "was to be there by"), late))
     if night.drops:
         # The held ones first: they are why a person looks.
         drops = [*night.held, *(drop for drop in night.drops if drop.status != "held")]

@@ -75,6 +75,8 @@ def _refuse_unfit(root: Path) -> None:
     for char in str(root):
         if char == "?":
             what = "`?`, after which DuckDB reads settings"
+        elif char == "\\":
+            what = "`\\`, which DuckDB takes for `/`"
         elif "\ud800" <= char <= "\udfff":
             what = f"the byte {os.fsencode(char)!r}, which is no UTF-8 and DuckDB cannot open"
         else:

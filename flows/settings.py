@@ -5,7 +5,9 @@ A variable stands above the file: `NIGHTDROP_CHUNK_BYTES=8MiB`, `NIGHTDROP_REGIS
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,17 +17,17 @@ from pydantic import BaseModel, ByteSize, Field, ValidationError, field_validato
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from flows import declared
-from flows.declared import DeclaredExpected, DeclaredHooks, DeclaredInbox, DeclaredSource, InboxName, Patterns
+from flows.declared import DeclaredExpected, DeclaredHooks, DeclaredInbox, DeclaredSource, InboxName, Patterns, no_boolean
 from flows.toml_lines import line_of
-from pipelines.home import Settings
+from pipelines.home import Hooks, Settings
 from pipelines.problems import UsageError
-from pipelines.sources import Sources
+from pipelines.sources import Source, Sources
 
 PREFIX = "NIGHTDROP_"
 HOME_VARIABLE = "NIGHTDROP_HOME"
 LOG_VARIABLE = "NIGHTDROP_LOG_FILE"
-HOOK_VARIABLE = "NIGHTDROP_ABOUT"
-"""What a hook's command is told: it may ask nightdrop more."""
+ABOUT_VARIABLE = "NIGHTDROP_ABOUT"
+"""What a hook's command is told of; it may call nightdrop itself."""
 
 
 class _Said(BaseSettings):
@@ -47,9 +49,7 @@ class _Said(BaseSettings):
     @field_validator("quiet_seconds", "hold_above", "max_expanded", "chunk_bytes", mode="before")
     @classmethod
     def _is_no_boolean(cls, value: object) -> object:
-        if isinstance(value, bool):  # `true` would count as 1
-            raise ValueError("not a number")
-        return value
+        return no_boolean(value)
 
     @classmethod
     def settings_customise_sources(
@@ -61,6 +61,18 @@ class _Said(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return (env_settings, init_settings)
+
+
+class _SaidOfHooks(BaseSettings):
+    """The hooks alone, whatever else is said."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter="__", extra="ignore")
+
+    hooks: DeclaredHooks = DeclaredHooks()
+
+    @classmethod
+    def settings_customise_sources(cls, *args: Any, **kwargs: Any) -> tuple[PydanticBaseSettingsSource, ...]:
+        return _Said.settings_customise_sources(*args, **kwargs)
 
 
 _WANTED = {
@@ -89,15 +101,34 @@ def load_settings(root: Path) -> Settings:
     except ValidationError as error:
         raise UsageError(" ".join(_explain(problem, file) for problem in error.errors())) from None
     except SettingsError as error:
-        raise UsageError(f"{PREFIX}*: {error}; wanted {_WANTED['registration_patterns']}. Nothing was changed.") from None
+        named = re.search(r'field "(\w+)"', str(error))
+        variable = f"{PREFIX}{named[1].upper()}" if named else f"{PREFIX}*"
+        wanted = f"{_WANTED[named[1]]}, as JSON" if named else "JSON"
+        raise UsageError(f"{variable}: not JSON; wanted {wanted}. Nothing was changed.") from None
+    sources = Sources(tuple(source.source(name) for name, source in said.sources.items()))
+    if idle := list(sources.idle()):
+        raise UsageError(" ".join(_explain_idle(source, taken, file) for source, taken in idle))
     # What is not said stays as `Settings` has it.
     return Settings(
         **said.model_dump(exclude_none=True, exclude={"sources", "expected", "inboxes", "hooks"}),
-        sources=Sources(tuple(source.source(name) for name, source in said.sources.items())),
+        sources=sources,
         calendar=tuple(one.expected() for one in said.expected),
         inboxes=tuple(inbox.inbox(name) for name, inbox in said.inboxes.items()),
         hooks=said.hooks.hooks(),
     )
+
+
+def load_hooks(root: Path) -> Hooks:
+    """Return the hooks of the home at `root`, as far as they are right by themselves, also where other settings are wrong."""
+    try:
+        in_file = _read(root / "nightdrop.toml")
+    except UsageError:
+        in_file = {}  # a variable may still say it
+    try:
+        said = _SaidOfHooks(**in_file)
+    except (ValidationError, SettingsError):
+        return Hooks()
+    return said.hooks.hooks()
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -112,19 +143,49 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _refuse_unknown_variables() -> None:
-    known = {HOME_VARIABLE, LOG_VARIABLE, *(f"{PREFIX}{name.upper()}" for name in _Said.model_fields)}
+    known = {HOME_VARIABLE, LOG_VARIABLE, ABOUT_VARIABLE, *(f"{PREFIX}{name.upper()}" for name in _Said.model_fields)}
     for variable in sorted(os.environ):
         name = variable.upper()
-        if name.startswith(PREFIX) and name.split("__")[0] not in {*known, HOOK_VARIABLE}:
-            raise UsageError(f"{variable}: no such setting; there are {', '.join(sorted(known))}. Nothing was changed.")
+        if name.startswith(PREFIX) and name.split("__")[0] not in known:
+            raise UsageError(
+                f"{variable}: no such setting; there are {', '.join(sorted(known - {ABOUT_VARIABLE}))}. Nothing was changed."
+            )
 
 
 def _explain(problem: Any, file: Path) -> str:
     place = _place(problem["loc"], file)
     if problem["type"] == "extra_forbidden":
         return f"{place}: no such setting; there are {', '.join(_names_beside(problem['loc']))}. Nothing was changed."
-    reason = str(problem.get("ctx", {}).get("error", problem["msg"]))
-    return f"{place}: {reason} (got {problem['input']!r}); wanted {_wanted(problem['loc'])}. Nothing was changed."
+    if problem["type"] == "missing":
+        return f"{place}: {problem['loc'][-1]!r} is missing; wanted {_wanted(problem['loc'])}. Nothing was changed."
+    # What the checker says of types speaks of its own; what we say ourselves is of the matter.
+    reason = str(problem["ctx"]["error"]) if problem["type"] == "value_error" else None
+    # An address may be a secret, and so may what a command is called with.
+    secret = problem["loc"][0] == "hooks" and problem["loc"][-1] != "rejects_above"
+    got = None if secret else f"got {_shown(problem['input'])}"
+    said = f"{reason} ({got})" if reason and got else reason or got or "this cannot be used"
+    return f"{place}: {said}; wanted {_wanted(problem['loc'])}. Nothing was changed."
+
+
+def _explain_idle(source: Source, taken: Source | None, file: Path) -> str:
+    if taken is None:
+        place = _place(("sources", source.name), file)
+        return (
+            f"{place}: no drop is of this name by itself (the first folder that is no date, or the file's name without dates); "
+            f"wanted `match` = {declared.WANTED['match']}. Nothing was changed."
+        )
+    place = _place(("sources", source.name, "match"), file)
+    return (
+        f"{place}: every drop that fits it is one of sources.{taken.name} already, which stands before it; "
+        "wanted the narrower one first, or other patterns. Nothing was changed."
+    )
+
+
+def _shown(value: object) -> str:
+    """Return a value as the file may have it."""
+    if isinstance(value, bool | list | dict):
+        return json.dumps(value, ensure_ascii=False, default=str)
+    return repr(value) if isinstance(value, str) else str(value)
 
 
 def _names_beside(loc: tuple[Any, ...]) -> Iterable[str]:

@@ -14,8 +14,10 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console, RenderableType
 from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Task, TaskID, TextColumn, TimeElapsedColumn
@@ -27,6 +29,10 @@ from pipelines.excerpts import visible
 from pipelines.problems import NightdropError
 from pipelines.summary import Progress
 
+_BETWEEN = 2
+"""Blanks between the columns of a table."""
+_READABLE = 9
+"""Columns of the terminal that a column of words needs."""
 _WIDE = 100_000
 """Columns when nobody looks: what is piped is cut nowhere."""
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
@@ -103,17 +109,45 @@ def line(text: str, style: str = "") -> Text:
     return Text(plain(text), style=style)
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
-    """Return a table: numbers to the right, nothing for None, long cells folded to the terminal's width."""
-    made = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, exact: bool = False) -> Table:
+    """Return a table: numbers to the right, long cells folded to the terminal's width.
+
+    Counts are told in thousands and None by nothing; `exact` tells values as they are, and NULL.
+    """
+    made = Table(box=None, header_style="bold", pad_edge=False, padding=(0, _BETWEEN, 0, 0))
     for number, column in enumerate(columns):
-        of_numbers = any(_is_number(row[number]) for row in rows)
-        # A narrow terminal folds words, not numbers and dates.
-        whole = of_numbers or all(row[number] is None or isinstance(row[number], date) for row in rows)
-        made.add_column(column, justify="right" if of_numbers else "left", overflow="fold", no_wrap=whole)
+        cells = [row[number] for row in rows]
+        of_numbers = any(map(_is_number, cells))
+        # What a question calls its columns is no more to be trusted than what is in them.
+        made.add_column(line(column), justify="right" if of_numbers else "left", overflow="fold", no_wrap=_stays_whole(cells))
     for row in rows:
-        made.add_row(*(Text(_cell(value)) for value in row))
+        made.add_row(*(Text(_exact(value) if exact else _cell(value)) for value in row))
     return made
+
+
+def least_width(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> int:
+    """Return how many columns of a terminal an exact table needs to be read."""
+    needed = 0
+    for number, column in enumerate(columns):
+        cells = [row[number] for row in rows]
+        longest = max(map(cell_len, [plain(column), *map(_exact, cells)]))
+        needed += (longest if _stays_whole(cells) else min(longest, _READABLE)) + _BETWEEN
+    return needed - _BETWEEN
+
+
+def record(columns: Sequence[str], row: Sequence[object]) -> Table:
+    """Return one row as a list of names and exact values, long values folded beside their name."""
+    made = Table.grid(padding=(0, _BETWEEN, 0, _BETWEEN))
+    made.add_column(overflow="fold")
+    made.add_column(overflow="fold", min_width=_READABLE)
+    for name, value in zip(columns, row, strict=True):
+        made.add_row(line(name), Text(_exact(value)))
+    return made
+
+
+def _stays_whole(cells: Sequence[object]) -> bool:
+    """Tell whether a column is of numbers or dates: a narrow terminal folds words."""
+    return any(map(_is_number, cells)) or all(value is None or isinstance(value, date) for value in cells)
 
 
 def indented(words: str, style: str = "", *, by: int = 4) -> RenderableType:
@@ -208,8 +242,17 @@ def _cell(value: object) -> str:
     return plain(value)
 
 
+def _exact(value: object) -> str:
+    """Return a value as the warehouse has it."""
+    if value is None:
+        return "NULL"
+    if isinstance(value, dict | list | tuple):
+        return plain(json.dumps(jsonable(value), ensure_ascii=False))
+    return _cell(value).replace(",", "") if isinstance(value, int) else _cell(value)
+
+
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float | Decimal) and not isinstance(value, bool)
 
 
 def jsonable(value: Any) -> Any:

@@ -13,7 +13,7 @@ def line_of(text: str, key: Sequence[str | int]) -> int | None:
     Of an array's elements the whole is found. None when nothing of the key is there, or the text is no TOML.
     """
     for depth in range(len(key), 0, -1):
-        found = _begins(text.splitlines(), key[:depth])
+        found = _begins(text.split("\n"), key[:depth])
         if found:
             return found
     return None

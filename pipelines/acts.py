@@ -18,9 +18,10 @@ from pipelines.book import Book, Correction, Edition, newest, read_book
 from pipelines.difference import Difference
 from pipelines.discovery import business_date as date_of
 from pipelines.home import Home, Settings
+from pipelines.issues import Issue
 from pipelines.night import work_a_shift
 from pipelines.problems import DropHeldError, NightdropError, UsageError
-from pipelines.resubmitting import Issue, match
+from pipelines.resubmitting import match
 from pipelines.scratch import scratch_copy
 from pipelines.shift import Shift, Steps
 from pipelines.summary import Night, Progress

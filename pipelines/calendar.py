@@ -1,11 +1,17 @@
-"""Which drops are expected when, and which of them are not there. Pure but for one question to the warehouse."""
+"""Which drops are expected when, and which of them are not there. Pure but for one question to the warehouse.
+
+The clock comes in as `now` and decides one thing: whether the time is up for a drop that did not come.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from typing import TYPE_CHECKING, Any
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from pipelines.discovery import business_date
 
 if TYPE_CHECKING:
     import duckdb
@@ -25,12 +31,28 @@ class Expected:
     """Until when it must be there, UTC."""
     days_later: int = 0
     """How many days after the business date that is."""
+    since: date | None = None
+    """The first business date; None: that of the source's first drop."""
+    holidays: frozenset[date] = frozenset()
+    """Business dates of which nothing is expected."""
 
     def deadline(self, day: date) -> datetime | None:
         """Return until when the drop of a business date must be there; None when there is none that day."""
-        if day.weekday() not in self.weekdays:
+        if day.weekday() not in self.weekdays or day in self.holidays:
             return None
         return datetime.combine(day + timedelta(days=self.days_later), self.by, UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """An expected drop of one business date."""
+
+    source: str
+    by: datetime
+    came: bool
+    """Also when it is held, withdrawn or a duplicate."""
+    missing: bool
+    """It did not come, and its time is up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,43 +64,63 @@ class Missing:
     by: datetime
 
 
-def missing(
-    con: duckdb.DuckDBPyConnection, calendar: Sequence[Expected], source_of: Callable[[str], str], now: datetime
-) -> tuple[Missing, ...]:
-    """Return what should have come by now and did not, from the first business date of the warehouse on.
+class Attendance:
+    """The calendar beside what came, at one moment."""
 
-    A drop that came and is held, withdrawn or a duplicate did come.
+    def __init__(self, expected: Sequence[Expected], came: set[tuple[date, str]], now: datetime) -> None:
+        self._expected, self._came, self._now = expected, came, now
+        firsts = {source: day for day, source in sorted(came, reverse=True)}
+        unseen = self._unseen_since(min(firsts.values(), default=date.max))
+        self._begins = [one.since or firsts.get(one.source, unseen) for one in expected]
+
+    def _unseen_since(self, first: date) -> date:
+        """Return from when a source is expected that never sent anything and of which nobody says since when."""
+        today = self._now.date()
+        # Not before the home's own first date. A home to which nobody sends must not pass for one that is fine.
+        return max(today - timedelta(LOOKED_BACK), first if first < today else today - timedelta(1))
+
+    def on(self, day: date) -> Iterator[Due]:
+        """Yield what is expected of a business date."""
+        for one, begins in zip(self._expected, self._begins, strict=True):
+            deadline = one.deadline(day)
+            if deadline and day >= begins:
+                came = (day, one.source) in self._came
+                yield Due(one.source, deadline, came, missing=not came and deadline <= self._now)
+
+    def missing_on(self, day: date) -> tuple[Missing, ...]:
+        """Return what is missing of a business date, by source."""
+        found = {Missing(day, due.source, due.by) for due in self.on(day) if due.missing}
+        return tuple(sorted(found, key=lambda late: (late.source, late.by)))
+
+    def missing(self) -> tuple[Missing, ...]:
+        """Return what is missing of the business dates that are looked at, by date and source."""
+        return tuple(late for day in self.days() for late in self.missing_on(day))
+
+    def days(self) -> list[date]:
+        """Return the business dates that are looked at, the first one first."""
+        today = self._now.date()
+        return [today - timedelta(days) for days in range(LOOKED_BACK, -1, -1)]
+
+
+NOBODY_EXPECTED = Attendance((), set(), datetime.fromtimestamp(0, UTC))
+
+
+def attendance(
+    con: duckdb.DuckDBPyConnection | None,
+    expected: Sequence[Expected],
+    source_of: Callable[[str], str],
+    now: datetime,
+    *,
+    inbox: Callable[[], Iterable[str]] = tuple,
+) -> Attendance:
+    """Hold the calendar, at the moment `now`, beside the drops that a warehouse (if there is one) has and those of `inbox`.
+
+    Nobody is asked when nothing is expected.
     """
-    if not calendar:
-        return ()
-    since = now.date() - timedelta(days=LOOKED_BACK)
-    came = _came(con, since, now.date(), source_of)
-    [(first,)] = con.execute("SELECT min(business_date) FROM drops").fetchall()
-    if first is None:
-        return ()
-    days = (max(first, since) + timedelta(days=number) for number in range(LOOKED_BACK + 1))
-    late = [
-        Missing(day, one.source, deadline)
-        for day in days
-        if day <= now.date()
-        for one in calendar
-        if (deadline := one.deadline(day)) and deadline <= now and (day, one.source) not in came
-    ]
-    return tuple(sorted(late, key=lambda found: (found.business_date, found.source)))
-
-
-def expected_on(
-    con: duckdb.DuckDBPyConnection, calendar: Sequence[Expected], source_of: Callable[[str], str], day: date
-) -> Iterator[dict[str, Any]]:
-    """Yield what is expected of a business date: source, by, came. No clock is asked: who reads it compares `by` with theirs."""
-    came = _came(con, day, day, source_of) if calendar else set()
-    for one in calendar:
-        deadline = one.deadline(day)
-        if deadline:
-            yield {"source": one.source, "by": deadline.isoformat(), "came": (day, one.source) in came}
-
-
-def _came(con: duckdb.DuckDBPyConnection, since: date, until: date, source_of: Callable[[str], str]) -> set[tuple[date, str]]:
-    asked = "SELECT DISTINCT business_date, path FROM drops WHERE business_date BETWEEN $since AND $until"
-    found = con.execute(asked, {"since": since, "until": until}).fetchall()
-    return {(day, source_of(path)) for day, path in found}
+    if not expected:
+        return Attendance((), set(), now)
+    asked = "SELECT DISTINCT business_date, path FROM drops WHERE business_date IS NOT NULL"
+    came = con.execute(asked).fetchall() if con else []
+    # What waits for the next run came too.
+    waiting = ((day, path) for path in inbox() if (day := business_date(path)))
+    return Attendance(expected, {(day, source_of(path)) for day, path in chain(came, waiting)}, now)

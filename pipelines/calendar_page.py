@@ -1,4 +1,4 @@
-"""`reports/index.html`: the dates side by side. How much came, which share was refused for what, which dates are missing."""
+"""`reports/index.html`: the dates side by side. How much came, which share was refused for what, what is missing."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import duckdb
 import orjson
 
+from pipelines.calendar import NOBODY_EXPECTED, Attendance, Missing
 from pipelines.charts import stacked
 from pipelines.headline import headline
 from pipelines.mornings import Row
@@ -46,22 +47,26 @@ _ROOTS = """
 """
 
 
-def calendar_page(con: duckdb.DuckDBPyConnection, without_date: Sequence[Row]) -> bytes | None:
-    """Return the page over all dates and the held drops without one; None when nothing ever came."""
-    dates = _rows(con, _DATES)
-    if not dates and not without_date:
+def calendar_page(
+    con: duckdb.DuckDBPyConnection, without_date: Sequence[Row], calendar: Attendance = NOBODY_EXPECTED
+) -> bytes | None:
+    """Return the page over all dates, the held drops without one and what is missing; None when there is nothing of these."""
+    dates, missing = _rows(con, _DATES), calendar.missing()
+    if not dates and not without_date and not missing:
         return None
+    last = dates[-1] if dates else None
     roots = dict(con.execute(_ROOTS).fetchall())
     reasons: dict[date, list[Row]] = defaultdict(list)
     for row in _rows(con, _REASONS):
         # On the very first date everything is new.
         row["new"] = row.pop("first") and row["business_date"] != dates[0]["day"]
         reasons[row["business_date"]].append(row)
+    dates = _with_missing(dates, missing)
     for row in dates:
+        row["missing"] = [late.source for late in calendar.missing_on(row["day"])]
         row["told"] = _told(row, roots.get(row["day"], 0))
         row["reasons"] = reasons[row["day"]]
         row["told_of"] = [r for place, r in enumerate(row["reasons"]) if r["new"] or place < _REASONS_SHOWN]
-    last = dates[-1] if dates else None
     held = sum(row["held"] for row in dates) + len(without_date)
     return rendered(
         "calendar.html",
@@ -71,25 +76,35 @@ def calendar_page(con: duckdb.DuckDBPyConnection, without_date: Sequence[Row]) -
             rejected=last["rejected"] if last else 0,
             roots=roots.get(last["day"], 0) if last else 0,
             held=held,
+            missing=len(missing),
         ),
         last=last,
         most=max((row["records"] for row in dates), default=0) or 1,
         rows=_with_gaps(dates),
-        missing=[row for row in _with_gaps(dates) if "gap" in row],
+        gaps=[row for row in _with_gaps(dates) if "gap" in row],
+        missing=missing,
         all_held=held,
         held=with_what_next(without_date),
-        mark=_mark(without_date),
+        mark=_mark(without_date, calendar),
         **_charts(_with_empty_days(dates[-CHARTED:])),
     )
 
 
-def is_of(page: bytes, without_date: Sequence[Row]) -> bool:
-    """Tell whether a page tells of exactly those held drops without a date."""
-    return f'data-undated="{_mark(without_date)}"'.encode() in page[:4096]
+def is_of(page: bytes, without_date: Sequence[Row], calendar: Attendance = NOBODY_EXPECTED) -> bool:
+    """Tell whether a page tells of exactly those held drops without a date, and of exactly what is missing."""
+    return f'data-mark="{_mark(without_date, calendar)}"'.encode() in page[:4096]
+
+
+def _with_missing(dates: list[Row], missing: Sequence[Missing]) -> list[Row]:
+    """Return the dates with those of which nothing came though something was expected."""
+    counts = dict.fromkeys(("drops", "held", "records", "rejected", "warned"), 0)
+    absent = {late.business_date for late in missing} - {row["day"] for row in dates}
+    return sorted([*dates, *({"day": day} | counts for day in absent)], key=lambda row: row["day"])
 
 
 def _told(row: Row, roots: int) -> Any:
-    return headline(drops=row["drops"], records=row["records"], rejected=row["rejected"], roots=roots, held=row["held"])
+    numbers = {name: row[name] for name in ("drops", "records", "rejected", "held")}
+    return headline(**numbers, roots=roots, missing=len(row["missing"]))
 
 
 def _with_gaps(dates: Sequence[Row]) -> list[Row]:
@@ -152,8 +167,9 @@ def _charts(dates: Sequence[Row]) -> dict[str, Any]:
     }
 
 
-def _mark(without_date: Sequence[Row]) -> str:
-    told = [(drop["path"], drop["sha256"], drop["reason"], drop["detail"]) for drop in without_date]
+def _mark(without_date: Sequence[Row], calendar: Attendance) -> str:
+    held = [(drop["path"], drop["sha256"], drop["reason"], drop["detail"]) for drop in without_date]
+    told = [held, [(late.business_date, late.source, late.by) for late in calendar.missing()]]
     return hashlib.sha256(orjson.dumps(told)).hexdigest()[:16]
 
 

@@ -101,6 +101,14 @@ def is_ignored(name: str, *, folder: bool = False) -> bool:
     return name.startswith(_IGNORED_PREFIXES) or (not folder and name.endswith(_IGNORED_SUFFIXES))
 
 
+def paths_in(inbox: Path) -> list[str]:
+    """Return the paths of all drops of the inbox; none where it cannot be listed."""
+    try:
+        return [found.path for found in discover(inbox)]
+    except NightdropError:
+        return []
+
+
 def discover(inbox: Path) -> list[Candidate]:
     """Return all drops of the inbox, those to be held included, by `path_key`.
 

@@ -11,13 +11,13 @@ from datetime import date
 from functools import partial
 
 from pipelines import database, diary, scratch
-from pipelines.calendar import Missing, missing
-from pipelines.discovery import discover
+from pipelines.calendar import Missing, attendance
+from pipelines.discovery import discover, paths_in
 from pipelines.files import private_folder, secret
 from pipelines.home import Home, Settings
 from pipelines.loading import Moment
 from pipelines.publishing import publish, publish_masked, withdraw
-from pipelines.reporting import days_unreported, write_reports
+from pipelines.reporting import days_told_otherwise, write_reports
 from pipelines.shift import Outcome, Shift, Steps, working_warehouse
 from pipelines.summary import Night, Progress, StepRunner
 
@@ -62,15 +62,17 @@ def work_a_shift(home: Home, settings: Settings, steps: Steps, task: Callable[[S
 
 
 def _report(home: Home, settings: Settings, steps: Steps, moment: Moment) -> tuple[tuple[Missing, ...], list[date]]:
-    """Write the reports that are due, also those that a killed run still owed and those of dates of which nothing came."""
+    """Write the reports that are due, also those that a killed run still owed and those of dates of which a drop is missing."""
     with database.connect(home.working, read_only=True) as con:
-        late = missing(con, settings.calendar, settings.sources.name_of, moment.finished)
-        dates = sorted({*diary.dates_to_report(home, con), *days_unreported(home, {found.business_date for found in late})})
+        calendar = attendance(
+            con, settings.calendar, settings.sources.name_of, moment.finished, inbox=partial(paths_in, home.inbox)
+        )
+        dates = sorted({*diary.dates_to_report(home, con), *days_told_otherwise(home, calendar)})
         name = "report" if not dates else f"report {dates[0]}" if len(dates) == 1 else f"report {dates[0]} to {dates[-1]}"
-        work = partial(write_reports, con, home, dates, settings, advance=steps.advance)
+        work = partial(write_reports, con, home, dates, settings, calendar=calendar, advance=steps.advance)
         steps.run(name, work, total=len(dates) or None, kind="report")
     diary.reported(home)
-    return late, dates
+    return calendar.missing(), dates
 
 
 def _night(moment: Moment, outcome: Outcome, steps: Steps, dates: list[date], late: tuple[Missing, ...]) -> Night:

@@ -29,10 +29,10 @@ from pipelines.discovery import path_key
 from pipelines.excerpts import columns_of, visible
 from pipelines.headline import Headline
 from pipelines.home import Home
+from pipelines.issues import Issue, remember
 from pipelines.mornings import Morning, Row, mornings
 from pipelines.pages import rendered
 from pipelines.problems import UsageError
-from pipelines.resubmitting import Issue, remember
 from pipelines.rows import Words, rejection_rows, static_rows
 from pipelines.sources import ANYBODY, Sources
 

@@ -17,6 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from pipelines.bounce import REASONS_SUFFIX, Bounce
+from pipelines.calendar import Due
 from pipelines.charts import Bar, bars
 from pipelines.excerpts import visible
 from pipelines.headline import headline
@@ -38,11 +39,11 @@ def date_page(
     columns: Columns,
     *,
     sources: Sources = ANYBODY,
-    expected: Sequence[Row] = (),
+    expected: Sequence[Due] = (),
 ) -> bytes:
     """Return the page of one business date; `bounces` by path and SHA-256, `columns` of the CSV drops with rejections.
 
-    `sources`: what is said of those who send; `expected`: which drops were to come (source, by, came).
+    `sources`: what is said of those who send; `expected`: which drops were to come.
     """
     day = morning.day.isoformat()
     data = None
@@ -56,6 +57,7 @@ def date_page(
         rejected=totals["rejected"],
         roots=morning.followed["roots"],
         held=len(morning.held),
+        missing=sum(due.missing for due in expected),
     )
     return rendered(
         "date.html",

@@ -1,14 +1,15 @@
 """The reports: for each date a page, `summary.json`, and of each drop with rejections a bounce; a page over all dates.
 
-A report says what the working warehouse says and nothing else, no clock and no run, so that the same decisions give the same
-bytes. Held drops without a date stand in `reports/undated/summary.json`. A date of which nothing is known loses its report.
+A report says what the working warehouse says, and which expected drops are missing, and nothing else: no clock and no run, so
+that the same decisions give the same bytes. Held drops without a date stand in `reports/undated/summary.json`. A date of which
+nothing is known loses its report.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Set
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -28,14 +29,14 @@ from pipelines.bounce import (
     write_bounce,
     write_whole,
 )
-from pipelines.calendar import expected_on
+from pipelines.calendar import NOBODY_EXPECTED, Attendance, Missing
 from pipelines.csvs import columns_named
 from pipelines.discovery import drop_format, path_key
 from pipelines.excerpts import columns_of
 from pipelines.files import sync_folder
 from pipelines.home import Home, Settings
+from pipelines.issues import Issue, remember
 from pipelines.mornings import Morning, Row, mornings, undated
-from pipelines.resubmitting import Issue, remember
 from pipelines.sources import Sources
 from pipelines.summary import WHAT_NEXT
 
@@ -60,32 +61,35 @@ def write_reports(
     dates: Iterable[date],
     settings: Settings | None = None,
     *,
+    calendar: Attendance = NOBODY_EXPECTED,
     advance: Callable[[], None] = lambda: None,
 ) -> list[Path]:
     """Write the report of each date, that of the held drops without one, and the page over all dates.
 
-    `con` has the working warehouse open, `settings` say who sends what when; `advance` is called after each date. Returns the
-    files that are now there. Each is replaced at once and `summary.json` last, so that whoever reads it finds the bounces it
-    names.
+    `con` has the working warehouse open, `settings` say who sends what, `calendar` what was expected and came; `advance` is
+    called after each date. Returns the files that are now there. Each is replaced at once and `summary.json` last, so that
+    whoever reads it finds the bounces it names.
     """
     folder = home.reports
     folder.mkdir(mode=0o750, parents=True, exist_ok=True)
     files: list[Path] = []
     days = sorted(set(dates))
     for morning in mornings(con, days):
-        files += _write_date(con, home, morning, settings or Settings())
+        files += _write_date(con, home, morning, settings or Settings(), calendar)
         advance()
     without_date = undated(con)
     files += _write_undated(without_date, folder / UNDATED)
-    files += _write_index(con, folder, without_date, new=bool(days))
+    files += _write_index(con, folder, without_date, calendar, new=bool(days))
     sync_folder(folder)
     return files
 
 
-def _write_date(con: duckdb.DuckDBPyConnection, home: Home, morning: Morning, settings: Settings) -> list[Path]:
+def _write_date(
+    con: duckdb.DuckDBPyConnection, home: Home, morning: Morning, settings: Settings, calendar: Attendance
+) -> list[Path]:
     folder = home.reports / morning.day.isoformat()
     issued = _issued(folder)
-    expected = list(expected_on(con, settings.calendar, settings.sources.name_of, morning.day))
+    expected = list(calendar.on(morning.day))
     if not morning.drops and not expected:
         _clear(folder, issued, keep=frozenset())
         return []
@@ -96,12 +100,27 @@ def _write_date(con: duckdb.DuckDBPyConnection, home: Home, morning: Morning, se
     files = [folder / name for bounce in now.bounces.values() for name in (bounce.name, bounce.name + REASONS_SUFFIX)]
     _clear(folder, issued, keep={file.name for file in files} | {SUMMARY, PAGE})
     page = put(folder / PAGE, date_page(morning, now.bounces, now.columns, sources=settings.sources, expected=expected))
-    return [*files, page, _write_summary(folder, _summary(morning, now.bounces) | {"expected": expected})]
+    told = {
+        "missing": _as_told(calendar.missing_on(morning.day)),
+        "expected": [asdict(due) | {"by": due.by.isoformat()} for due in expected],
+    }
+    return [*files, page, _write_summary(folder, _summary(morning, now.bounces) | told)]
 
 
-def days_unreported(home: Home, days: Set[date]) -> set[date]:
-    """Return those of some dates that have no report."""
-    return {day for day in days if not (home.reports / day.isoformat() / SUMMARY).exists()}
+def days_told_otherwise(home: Home, calendar: Attendance) -> set[date]:
+    """Return the dates whose report says of missing drops something else than the calendar does now."""
+    return {day for day in calendar.days() if _as_told(calendar.missing_on(day)) != _told_missing(home.reports / str(day))}
+
+
+def _as_told(missing: Sequence[Missing]) -> list[Row]:
+    return [{"source": late.source, "by": late.by.isoformat()} for late in missing]
+
+
+def _told_missing(folder: Path) -> Any:
+    try:
+        return json.loads((folder / SUMMARY).read_bytes()).get("missing", [])
+    except (OSError, ValueError, AttributeError):
+        return []  # no report, or not ours any more
 
 
 def _write_undated(drops: list[Row], folder: Path) -> list[Path]:
@@ -112,14 +131,16 @@ def _write_undated(drops: list[Row], folder: Path) -> list[Path]:
     return [_write_summary(folder, {"business_date": None, "held": _held(drops)})]
 
 
-def _write_index(con: duckdb.DuckDBPyConnection, folder: Path, without_date: list[Row], *, new: bool) -> list[Path]:
-    """Write the page over all dates; it stays as it is while no date was written and no drop without one came or went."""
+def _write_index(
+    con: duckdb.DuckDBPyConnection, folder: Path, without_date: list[Row], calendar: Attendance, *, new: bool
+) -> list[Path]:
+    """Write the page over all dates; it stays while no date was written and nothing else it tells of came or went."""
     place = folder / PAGE
     from pipelines.calendar_page import calendar_page, is_of
 
-    if not new and place.exists() and is_of(place.read_bytes(), without_date):
+    if not new and place.exists() and is_of(place.read_bytes(), without_date, calendar):
         return [place]
-    page = calendar_page(con, without_date)
+    page = calendar_page(con, without_date, calendar)
     if page is None:
         place.unlink(missing_ok=True)
         return []

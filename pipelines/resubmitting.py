@@ -1,64 +1,30 @@
-"""Bounces that were issued, and which of them a fixed file answers: each of its slots stands for a line of a drop.
+"""Which issued bounce a fixed file answers: each of its slots stands for a line of a drop.
 
-A slot is a record, or a blank line where the record is left rejected. What was issued is kept for good under
-`data/state/bounces/`, a Parquet file an issue, named by its content: the warehouse may have moved on when the fix comes.
+A slot is a record, or a blank line where the record is left rejected.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date
 from io import BytesIO
 from pathlib import Path
 
-import duckdb
-import orjson
 import polars as pl
 
 from pipelines.blocks import BOM, content_length, is_blank
 from pipelines.bounce import REASONS_SUFFIX
 from pipelines.csvs import Scan, cells_of, scan_line
-from pipelines.database import query
 from pipelines.dialects import PLAIN, Dialect
-from pipelines.files import sync_folder
 from pipelines.home import Home
-from pipelines.problems import NightdropError, UsageError
+from pipelines.issues import Issue, Remembered, all_issues, digest_of, issues_named
+from pipelines.problems import UsageError
 from pipelines.sources import ANYBODY, Sources
 
-_META = "nightdrop"
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 _COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PK\x03\x04")
-_DIGEST = 16
-"""Hexadecimal digits of the SHA-256 that tells whether a line is as it was issued."""
 _SHOWN = 5
 _UNCHANGED = "Nothing was changed."
-_SLOTS = f"""
-    SELECT l.line, any_value(r.entity_id) AS id, left(any_value(sha256(l.raw)), {_DIGEST}) AS digest
-    FROM rejected_lines AS l
-    LEFT JOIN rejections AS r ON r.business_date = l.business_date AND r.path = l.path AND r.line = l.line
-    WHERE l.business_date = $day AND l.path = $path GROUP BY l.line ORDER BY l.line
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Issue:
-    """A bounce as it was issued."""
-
-    name: str
-    business_date: date
-    path: str
-    sha256: str
-    """Of the edition whose lines it has."""
-    header: bytes
-    """The CSV header without its line end; empty for JSONL."""
-
-    @property
-    def is_csv(self) -> bool:
-        """Tell whether it holds CSV records under a header."""
-        return self.name.endswith(".csv")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,42 +37,11 @@ class Resubmitted:
     in for it starts, null when the slot was left empty; both Int64. `fixed`: whether the record is another than was issued."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Remembered:
-    """An issue and its slots: line, id (of the record, when it has one), digest (of the bytes)."""
-
-    issue: Issue
-    slots: pl.DataFrame
-
-    @property
-    def told(self) -> str:
-        return f"{self.issue.name} ({self.slots.height} records, of lines {_listed(self.slots['line'])} of {self.issue.path})"
-
-
 @dataclass(frozen=True, slots=True)
 class _Slot:
     line: int
     content: bytes
     """Nothing when the slot was left empty."""
-
-
-def remember(con: duckdb.DuckDBPyConnection, home: Home, issue: Issue) -> None:
-    """Keep for good what a bounce is about to be issued with, out of `rejected_lines`; the same twice is kept once."""
-    slots = query(con, _SLOTS, {"day": issue.business_date, "path": issue.path})
-    told = {"name": issue.name, "business_date": issue.business_date, "path": issue.path, "sha256": issue.sha256}
-    meta = orjson.dumps(told | {"header": issue.header.hex()}).decode()
-    content = hashlib.sha256(f"{meta}\n{slots.write_csv()}".encode()).hexdigest()
-    place = _folder(home) / f"{_name_key(issue.name)}.{content}.parquet"
-    if place.exists():
-        return
-    place.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
-    draft = place.with_suffix(".tmp")
-    with draft.open("wb") as file:
-        slots.write_parquet(file, metadata={_META: meta})
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(place)
-    sync_folder(place.parent)
 
 
 def match(home: Home, file: Path, sources: Sources = ANYBODY) -> Resubmitted:
@@ -116,8 +51,8 @@ def match(home: Home, file: Path, sources: Sources = ANYBODY) -> Resubmitted:
     were issued under it. Raises UsageError when that is not certain, or when the file has other slots than were issued.
     """
     data = _read(file)
-    named = _issues_named(home, file.name)
-    candidates = named or _all_issues(home)
+    named = issues_named(home, file.name)
+    candidates = named or all_issues(home)
     read = _Readings(data, sources)
     fitting = [known for known in candidates if _fits(known, read.under(known.issue))]
     if not fitting:
@@ -134,7 +69,7 @@ def match(home: Home, file: Path, sources: Sources = ANYBODY) -> Resubmitted:
     (known,) = fitting
     found = read.under(known.issue).slots
     its_line = pl.Series("its_line", [slot.line if slot.content else None for slot in found], dtype=pl.Int64())
-    digests = pl.Series([_digest(slot.content) for slot in found], dtype=pl.String())
+    digests = pl.Series([digest_of(slot.content) for slot in found], dtype=pl.String())
     return Resubmitted(known.issue, known.slots.select("line", its_line, fixed=digests != pl.col("digest")))
 
 
@@ -217,7 +152,7 @@ def _slot(line: int, record: bytes) -> _Slot:
     return _Slot(line, b"" if is_blank(record) else record[: content_length(record)])
 
 
-def _fits(known: _Remembered, read: _Reading) -> bool:
+def _fits(known: Remembered, read: _Reading) -> bool:
     return len(read.slots) == known.slots.height and (not known.issue.is_csv or _same_header(known.issue.header, read))
 
 
@@ -232,24 +167,22 @@ def _same_header(issued: bytes, read: _Reading) -> bool:
         return False
 
 
-def _recognised(known: _Remembered, read: _Reading) -> bool:
+def _recognised(known: Remembered, read: _Reading) -> bool:
     """Tell whether some slots are those of the issue (unchanged, or with the record's id in them) and none is another's."""
     evidence = 0
     for slot, (_, record_id, digest) in zip(read.slots, known.slots.iter_rows(), strict=True):
         if not slot.content:
             continue
-        if _digest(slot.content) == digest or (record_id and record_id.encode(read.dialect.encoding, "replace") in slot.content):
+        if digest_of(slot.content) == digest or (
+            record_id and record_id.encode(read.dialect.encoding, "replace") in slot.content
+        ):
             evidence += 1
         elif record_id:
             return False
     return evidence > 0
 
 
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()[:_DIGEST]
-
-
-def _why_none_fits(file: Path, named: Iterable[_Remembered], readings: _Readings) -> str:
+def _why_none_fits(file: Path, named: Iterable[Remembered], readings: _Readings) -> str:
     issues = list(named)
     if not issues:
         return (
@@ -274,41 +207,5 @@ def _why_none_fits(file: Path, named: Iterable[_Remembered], readings: _Readings
     )
 
 
-def _issues_named(home: Home, name: str) -> list[_Remembered]:
-    """Return the issues of that name, or whose name a copy's name (`…(1).jsonl`, `….edited`) still has in it."""
-    exact = [_load(place) for place in sorted(_folder(home).glob(f"{_name_key(name)}.*.parquet"))]
-    return exact or [known for known in _all_issues(home) if known.issue.name.rpartition(".")[0] in name]
-
-
-def _all_issues(home: Home) -> list[_Remembered]:
-    return [_load(place) for place in sorted(_folder(home).glob("*.parquet"))]
-
-
-def _load(place: Path) -> _Remembered:
-    try:
-        told = orjson.loads(pl.read_parquet_metadata(place)[_META])
-        slots = pl.read_parquet(place)
-    except (OSError, pl.exceptions.PolarsError, KeyError, orjson.JSONDecodeError) as error:
-        raise NightdropError(
-            f"{place}: what was kept of an issued bounce is damaged ({error}). {_UNCHANGED} Put the file back from a backup, or "
-            "remove it: bounces issued from now on can be resubmitted without it."
-        ) from error
-    day = date.fromisoformat(told["business_date"])
-    return _Remembered(Issue(told["name"], day, told["path"], told["sha256"], bytes.fromhex(told["header"])), slots)
-
-
-def _folder(home: Home) -> Path:
-    return home.state / "bounces"
-
-
-def _name_key(name: str) -> str:
-    return hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:_DIGEST]
-
-
 def _text(content: bytes) -> str:
     return content.decode("utf-8", "backslashreplace")
-
-
-def _listed(numbers: pl.Series) -> str:
-    more = ["…"] if len(numbers) > _SHOWN else []
-    return ", ".join([*map(str, numbers.head(_SHOWN)), *more])

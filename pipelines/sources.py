@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import astuple, dataclass, field
 from fnmatch import fnmatchcase
 
@@ -56,12 +56,31 @@ class Source:
         """Tell whether a drop of that path is this one's."""
         return any(fnmatchcase(path, pattern) for pattern in self.match) if self.match else source_of(path) == self.name
 
+    def takes_all_of(self, patterns: Iterable[str]) -> bool:
+        """Tell whether surely every path that fits some patterns is this one's."""
+        # A pattern of nothing but `*` and plain characters fits another one's text only if it fits all that fits that one.
+        sure = [pattern for pattern in self.match if not set(pattern) & set("?[")]
+        by_name = re.compile(rf"{re.escape(self.name)}/") if not self.match else None
+        return all(
+            any(fnmatchcase(wanted, pattern) for pattern in sure) or bool(by_name and by_name.match(wanted))
+            for wanted in patterns
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Sources:
     """All that is said, in the order in which it is said: the first that fits a path counts."""
 
     declared: tuple[Source, ...] = ()
+
+    def idle(self) -> Iterator[tuple[Source, Source | None]]:
+        """Yield the sources that no drop can be of, each with the earlier one that takes all it fits (None: nothing fits it)."""
+        for place, source in enumerate(self.declared):
+            if not source.match and source_of(f"{source.name}/x") != source.name:
+                yield source, None
+            taken = next((other for other in self.declared[:place] if source.match and other.takes_all_of(source.match)), None)
+            if taken:
+                yield source, taken
 
     def of(self, path: str) -> Source | None:
         """Return what is said of the sender of a drop."""

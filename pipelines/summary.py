@@ -109,7 +109,8 @@ WHAT_NEXT: dict[str, str] = {
     "`nightdrop withdraw PATH` lets it go",
     "manifest_mismatch": "file and manifest disagree: have both sent again; `nightdrop release PATH` takes the file as it is, "
     "`nightdrop withdraw PATH` lets it go",
-    "csv_header": "give it a header with `step`, an id column and each column once, and drop it again under the same name; "
+    "csv_header": "give it a header with `step`, an id column and each column once, and drop it again under the same name; if "
+    "its source always writes so, say how (delimiter, names of columns) in `nightdrop.toml`; "
     "`nightdrop withdraw PATH` lets this one go",
     "too_many_rejects": "most of its records are refused: ask its sender whether this is the right file; if it is, "
     "`nightdrop release PATH`, if not, `nightdrop withdraw PATH`",

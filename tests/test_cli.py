@@ -420,3 +420,10 @@ def test_a_reader_that_goes_away_is_no_failure():
     with os.fdopen(write_end, "wb") as gone:
         done = subprocess.run([*NIGHTDROP, "rules", "--currencies"], stdout=gone, stderr=subprocess.PIPE, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize("name", ["what?", "back\\slash"])
+def test_a_home_that_duckdb_cannot_work_with_is_refused_before_anything_is_made(tmp_path, capsys, name):
+    assert call(["init", "--home", str(tmp_path / name)]) == 2
+    assert "a home cannot lie here" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

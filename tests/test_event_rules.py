@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import polars as pl
 import pytest
 from checked import Raw, checked, create, line, reasons, warnings
 
@@ -68,6 +69,42 @@ WRONG = {
 def test_another_json_type_is_wrong_and_stands_alone(category: str, field: Any) -> None:
     for value in WRONG[field.type.json]:
         assert reasons(category, create(category, **{field.name: value})) == {("wrong_type", field.name)}
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        ({"amount": "5"}, "amount is 5, sent as text; probably 5 without quotes; wanted a number"),
+        ({"amount": "-007.50"}, "amount is -007.50, sent as text; probably -7.50 without quotes; wanted a number"),
+        ({"amount": "1,500.00"}, "amount is 1,500.00; probably 1500.00; wanted a number"),
+        ({"amount": "1.500,00"}, "amount is 1.500,00; wanted a number"),
+        ({"amount": "9" * 50}, f"amount is {'9' * 50}; wanted a number"),
+        ({"amount": True}, "amount is true; wanted a number"),
+        ({"amount": ""}, "amount is ; wanted a number"),
+        ({"client_id": 5}, "client_id is 5, sent without quotes; wanted a text"),
+        ({"client_id": [5]}, "client_id is [5]; wanted a text"),
+        ({"step": True}, "step is true, sent without quotes; wanted a text"),
+        ({"maturity_date": 20271116}, "maturity_date is 20271116, sent without quotes; wanted a date as text"),
+        ({"info": "{}"}, "info is {}; wanted an object"),
+    ],
+)
+def test_a_value_of_another_type_is_told_with_what_was_sent(data: dict[str, Any], says: str) -> None:
+    assert checked([line("loan", create("loan", **data))]).reasons["message"].to_list() == [says]
+
+
+def test_true_in_quotes_is_told_as_text() -> None:
+    found = checked([line("client", create("client", is_company="True"))]).reasons["message"].to_list()
+    assert found == ["is_company is True, sent as text; probably true without quotes; wanted true or false"]
+
+
+def test_a_cell_of_csv_is_never_called_a_text() -> None:
+    rows = [
+        b"category,step,loan_id,amount,installment_count\n",
+        *(b"loan,create,L,%b,%b\n" % (cell, cell) for cell in (b"+5", b".5", b"5.", b"x")),
+    ]
+    messages = checked(rows, "csv").reasons.filter(pl.col("code") == "wrong_type")["message"].to_list()
+    assert len(messages) == 8
+    assert not [message for message in messages if "text" in message or "quotes" in message]
 
 
 @pytest.mark.parametrize(("category", "field"), TEXTS)

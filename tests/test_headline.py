@@ -27,3 +27,21 @@ def test_one_sentence_and_one_colour_say_how_the_night_went(numbers: tuple[int, 
     drops, records, rejected, roots, held = numbers
     told = headline(drops=drops, records=records, rejected=rejected, roots=roots, held=held)
     assert (told.state, told.sentence) == (state, sentence)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "state", "sentence"),
+    [
+        ((0, 0, 0, 0, 0, 1), "missing", "1 expected drop did not come."),
+        ((1, 2, 1, 1, 0, 2), "missing", "2 expected drops did not come. 1 of 2 records is in the warehouse; 1 was refused."),
+        (
+            (0, 0, 0, 0, 1, 1),
+            "held",
+            "1 drop is held: nothing of it is in the warehouse until somebody looks at it. 1 expected drop did not come.",
+        ),
+    ],
+)
+def test_a_missing_drop_is_graver_than_refused_records_and_stands_after_a_held_one(numbers, state, sentence) -> None:
+    drops, records, rejected, roots, held, missing = numbers
+    told = headline(drops=drops, records=records, rejected=rejected, roots=roots, held=held, missing=missing)
+    assert (told.state, told.sentence) == (state, sentence)

@@ -109,7 +109,7 @@ def by_command(home: Home, *arguments: str, shell: str = "") -> subprocess.Compl
 
 def test_a_note_of_a_holder_that_nobody_is_does_not_keep_a_run_from_prefect(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     ran = []
-    monkeypatch.setattr(orchestration, "run_nightly", lambda home, only_date: ran.append(home) or night(home))
+    monkeypatch.setattr(orchestration, "run_nightly", lambda home, settings, only_date: ran.append(home) or night(home))
     home.state.mkdir(parents=True)
     told = {"pid": 1, "command": "nightdrop run", "started_at": "x", "host": platform.node()}
     (home.state / "lock.holder.json").write_text(json.dumps(told))

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import re
+from datetime import date, time
 from pathlib import Path
 
 import pytest
+from fences import fences
 
-from flows.settings import load_settings
-from pipelines.home import Settings
+from flows.commands.beginning import _SETTINGS
+from flows.declared import DeclaredExpected, DeclaredHooks, DeclaredSource
+from flows.settings import _Said, load_hooks, load_settings
+from pipelines.home import Hooks, Settings
 from pipelines.problems import UsageError
 
 
@@ -59,6 +64,37 @@ def test_sources_are_taken_in_their_order_and_the_first_that_fits_counts(tmp_pat
     )
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("*/acme/s*.csv", "*/acme/*"), ("*/acme/?.csv", "*/acme/a*.csv"), ("*/acme/[a-z]", "*/acme/*"), ("x/*", "*/acme/*")],
+)
+def test_sources_that_share_some_drops_only_stand_beside_each_other(tmp_path, first, second):
+    sources = load_settings(home(tmp_path, f"[sources.a]\nmatch = '{first}'\n[sources.b]\nmatch = '{second}'")).sources
+    assert [source.name for source in sources.declared] == ["a", "b"]
+
+
+def test_tables_may_be_said_by_variables_too(tmp_path, monkeypatch):
+    monkeypatch.setenv("NIGHTDROP_HOOKS__URL", "https://chat.example/secret")
+    monkeypatch.setenv("NIGHTDROP_HOOKS__REJECTS_ABOVE", "0.25")
+    monkeypatch.setenv("NIGHTDROP_SOURCES__ACME__HOLD_ABOVE", "0.1")
+    monkeypatch.setenv("NIGHTDROP_EXPECTED", '[{"source": "acme", "by": "06:30", "holidays": ["2026-12-25"]}]')
+    settings = load_settings(home(tmp_path, "[hooks]\nrejects_above = 0.5\n"))
+    assert settings.hooks == Hooks("https://chat.example/secret", (), 0.25)
+    assert settings.sources.declared[0].hold_above == 0.1
+    assert settings.calendar[0].holidays == {date(2026, 12, 25)}
+    # Who is to be told is known though the rest is wrong.
+    monkeypatch.setenv("NIGHTDROP_HOLD_ABOVE", "2")
+    assert load_hooks(home(tmp_path, "[sources.acme]\nx = 1\n")) == settings.hooks
+    monkeypatch.setenv("NIGHTDROP_HOOKS__URL", "nonsense")
+    assert load_hooks(tmp_path) == Hooks()
+
+
+def test_the_days_of_the_calendar_are_taken_as_they_are(tmp_path):
+    text = "[[expected]]\nsource = 'acme'\nby = 06:30:00\nsince = '2026-11-16'\nholidays = [2026-12-25]\n"
+    (expected,) = load_settings(home(tmp_path, text)).calendar
+    assert (expected.by, expected.since, expected.holidays) == (time(6, 30), date(2026, 11, 16), {date(2026, 12, 25)})
+
+
 def test_a_variable_stands_above_the_file(tmp_path, monkeypatch):
     monkeypatch.setenv("NIGHTDROP_CHUNK_BYTES", "7")
     monkeypatch.setenv("NIGHTDROP_REGISTRATION_PATTERNS__COMPANY", "X-.+")
@@ -76,7 +112,7 @@ def test_a_variable_stands_above_the_file(tmp_path, monkeypatch):
         ),
         ("chunk_bytes = 0", "chunk_bytes: .*got 0.*wanted a size of at least 1 byte"),
         ("chunk_bytes = -1", "chunk_bytes: .*got -1"),
-        ("chunk_bytes = true", "chunk_bytes: .*got True"),
+        ("chunk_bytes = true", "chunk_bytes: .*got true"),
         ("chunk_bytes = 1.5", "chunk_bytes: .*got 1.5"),
         ("chunk_bytes =", "not TOML"),
         ("registration_patterns = 5", "registration_patterns: .*wanted a table"),
@@ -114,6 +150,39 @@ def test_a_variable_stands_above_the_file(tmp_path, monkeypatch):
         ("[sources.acme]\nhold_above = 50", "sources.acme.hold_above: .*got 50.*wanted a share"),
         ("[sources.acme]\nmatch = []", "sources.acme.match: .*wanted a pattern"),
         ("[sources.acme]\nregistration_patterns = {company = '('}", "sources.acme.registration_patterns.company: not a regular"),
+        ("[sources.acme]\nmatch = ['a', 5]", "sources.acme.match: got 5; wanted a pattern"),
+        ("[sources.acme]\nmatch = 5", "sources.acme.match: got 5; wanted a pattern of paths in the inbox or a list .*changed.$"),
+        ("[sources.acme]\nhold_above = true", "sources.acme.hold_above: not a number .got true.; wanted a share"),
+        ("[hooks]\nrejects_above = false", "hooks.rejects_above: not a number .got false.; wanted a share"),
+        ("[sources.acme]\nconstants = {step = 'craete'}", "sources.acme.constants: 'step' is none of create, update, delete"),
+        ("[sources.acme]\nconstants = {step = ''}", "sources.acme.constants: 'step' has an empty cell"),
+        (
+            "[sources.acme]\ncolumns = {A = 'step'}\nconstants = {step = 'create'}",
+            "sources.acme.constants: 'step' is a column of the file already",
+        ),
+        (
+            "[sources.acme]\nregistration_patterns = {company = ''}",
+            "sources.acme.registration_patterns.company: an empty pattern",
+        ),
+        ("[sources.'']\nhold_above = 1", "sources.: no drop is of this name by itself"),
+        ("[sources.'2026-11-16']\nhold_above = 1", "sources.2026-11-16: no drop is of this name by itself"),
+        (
+            "[sources.acme]\nmatch = '*/acme/*'\n[sources.s]\nmatch = '*/acme/s/*.csv'",
+            "sources.s.match: every drop that fits it is one of sources.acme already",
+        ),
+        ("[sources.acme]\n[sources.s]\nmatch = 'acme/s*'", "sources.s.match: every drop that fits it is one of sources.acme"),
+        ("[[expected]]\nsource = 'a'\nby = '6:30'", "expected.0.by: no time of the day .got '6:30'.; wanted"),
+        ("[[expected]]\nsource = 'a'\nby = '06:30+02:00'", "expected.0.by: a time with a zone"),
+        ("[[expected]]\nsource = 'a'\nby = 06:30:00\nsince = 20261116", "expected.0.since: no date .got 20261116."),
+        (
+            "[[expected]]\nsource = 'a'\nby = 06:30:00\nholidays = [2026-12-25, 'x']",
+            "expected.0.holidays: no date .got ..2026-12",
+        ),
+        (
+            "[[expected]]\nsource = 'a'\nby = 06:30:00\nholidays = 2026-12-25",
+            "expected.0.holidays: got 2026-12-25; wanted a list",
+        ),
+        ("hooks = 'x'", "hooks: this cannot be used; wanted a table"),
         (
             "[sources.acme]\nregistration_patterns = {bank = 'x'}",
             "sources.acme.registration_patterns.bank: .*individual, company",
@@ -132,7 +201,8 @@ def test_what_the_file_says_wrong_is_named_with_what_was_wanted(tmp_path, text, 
         ("CHUNK_BYTES", "much", "NIGHTDROP_CHUNK_BYTES: .*got 'much'"),
         ("CHUNK_BYTE", "1", "NIGHTDROP_CHUNK_BYTE: no such setting; there are NIGHTDROP_CHUNK_BYTES"),
         ("REGISTRATION_PATTERNS__COMPANY", "(", "NIGHTDROP_REGISTRATION_PATTERNS__COMPANY: not a regular expression"),
-        ("REGISTRATION_PATTERNS", "x", "registration_patterns"),
+        ("REGISTRATION_PATTERNS", "x", "NIGHTDROP_REGISTRATION_PATTERNS: not JSON; wanted a table"),
+        ("SOURCES", "x", "NIGHTDROP_SOURCES: not JSON; wanted a table for each source"),
     ],
 )
 def test_what_a_variable_says_wrong_is_named(tmp_path, monkeypatch, name, value, says):
@@ -149,3 +219,14 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
     (tmp_path / "nightdrop.toml").write_bytes(b"# \xff")
     with pytest.raises(UsageError, match="not TOML"):
         load_settings(tmp_path)
+
+
+def test_the_page_about_settings_and_the_file_of_a_new_home_have_every_setting_and_no_wrong_one(tmp_path):
+    page = "".join(block for language, block in fences("settings.md") if language == "toml")
+    begun = re.sub(r"^# (?=[a-z_]+ = |\[)", "", _SETTINGS, flags=re.MULTILINE)
+    for text in (page, begun):
+        settings = load_settings(home(tmp_path, text))
+        assert settings.sources.declared and settings.calendar and settings.hooks.url and settings.hooks.command
+        for declared in (DeclaredSource, DeclaredExpected, DeclaredHooks):
+            assert [name for name in declared.model_fields if not re.search(rf"^{name} = ", text, re.MULTILINE)] == []
+    assert [name for name in _Said.model_fields if name not in begun] == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from datetime import date
 from typing import Any
 
@@ -18,6 +19,7 @@ from reading_frames import read
 
 from api.pending import checked, placed
 from api.publication import frame_of
+from flows.cli import call
 from pipelines import acts
 from pipelines.database import connect
 from pipelines.dialects import PLAIN, Dialect
@@ -243,3 +245,13 @@ def test_settings_that_touch_verdicts_are_in_the_fingerprint(tmp_path):
     assert rows(home, "SELECT status, reason FROM drops") == [("held", "csv_header")]
     night(home, sources=said(Dialect(";")))
     assert rows(home, "SELECT status FROM drops") == [("applied",)]
+
+
+def test_the_list_of_drops_says_whose_each_is(tmp_path, capsys):
+    home = home_in(tmp_path)
+    night(home, {"2026-11-16/acme/c.csv": written([HEADER, ROW])})
+    assert call(["drops", "--home", str(home.root)]) == 0
+    assert "source" not in capsys.readouterr().out
+    (home.root / "nightdrop.toml").write_text('[sources.berlin]\nmatch = "*/acme/*.csv"\n')
+    call(["drops", "--home", str(home.root)])
+    assert re.search(r"path +source +status.*\n.*c\.csv +berlin +applied", capsys.readouterr().out)

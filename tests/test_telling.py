@@ -1,20 +1,19 @@
-"""Who is told what a run came to: the log, the hooks, the metrics, and what of the calendar is missing. Real listeners and programs."""
+"""Who is told what a run came to: the log, the hooks, the metrics. Real listeners and programs."""
 
 from __future__ import annotations
 
 import json
 import sys
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
 
-import duckdb
 import pytest
-from homes import deliver, home_in, night, rows
+from homes import deliver, home_in, rows
+from prometheus_client.parser import text_string_to_metric_families
 
 from flows.cli import call
-from pipelines.calendar import Expected, missing
 from pipelines.problems import NightdropError
 
 MONDAY = date(2026, 11, 16)
@@ -139,62 +138,82 @@ def test_the_log_has_one_json_object_a_line_and_nobodys_data(home, tmp_path, cap
         assert secret not in own + (home.state / "nightdrop.log").read_text()
 
 
-def test_the_metrics_are_there_for_a_node_exporter(home):
+def metrics(home) -> dict[str, float]:
+    families = text_string_to_metric_families((home.state / "metrics.prom").read_text())
+    samples = [sample for family in families for sample in family.samples]
+    assert {sample.labels["home"] for sample in samples} == {str(home.root)}
+    return {sample.name.removeprefix("nightdrop_"): sample.value for sample in samples}
+
+
+def test_the_metrics_are_there_for_a_node_exporter(tmp_path):
+    home = home_in(tmp_path / 'a "quoted" näme')
     deliver(home, {"2026-11-16/c.jsonl": GOOD + BAD, "nodate.jsonl": GOOD})
     call(["--quiet", "run", "--home", str(home.root)])
-    text = (home.state / "metrics.prom").read_text()
-    for wanted in ("nightdrop_last_run_rejected 1.0", "nightdrop_held_drops 1.0", "nightdrop_last_run_failed 0.0"):
-        assert f"\n{wanted}\n" in text
+    found = metrics(home)
+    numbers = ("last_run_events", "last_run_applied", "last_run_rejected", "held_drops", "missing_drops", "last_run_failed")
+    assert [found[name] for name in numbers] == [2, 1, 1, 1, 0, 0]
+    assert found["last_success_timestamp_seconds"] == found["last_run_timestamp_seconds"] > 1.6e9
+
+
+def test_after_a_failure_the_metrics_still_say_what_waits(home):
+    deliver(home, {"nodate.jsonl": GOOD})
+    call(["run", "--home", str(home.root)])
+    before = metrics(home)
     home.inbox.rename(home.inbox.with_name("away"))
     assert call(["run", "--home", str(home.root)]) == 1
-    assert "\nnightdrop_last_run_failed 1.0\n" in (home.state / "metrics.prom").read_text()
+    found = metrics(home)
+    assert (found["last_run_failed"], found["held_drops"]) == (1, 1)
+    assert found["last_success_timestamp_seconds"] == before["last_run_timestamp_seconds"] < found["last_run_timestamp_seconds"]
+    (home.state / "metrics.prom").write_bytes(b"\xff not ours {")
+    assert call(["run", "--home", str(home.root)]) == 1
+    assert metrics(home)["last_run_failed"] == 1
 
 
-WEEKDAYS = frozenset(range(5))
-
-
-def test_what_is_expected_and_not_there_is_missing_once_its_time_is_past(tmp_path):
-    home = home_in(tmp_path)
-    night(home, {"2026-11-16/acme/c.jsonl": GOOD, "2026-11-17/other/c.jsonl": BAD})
-    calendar = [Expected("acme", WEEKDAYS, time(6), 1), Expected("other", frozenset({0, 1}), time(22))]
-    with duckdb.connect(str(home.warehouse), read_only=True) as con:
-
-        def late(now: str) -> list[tuple[str, str]]:
-            found = missing(con, calendar, lambda path: path.split("/")[1], datetime.fromisoformat(now + "+00:00"))
-            return [(str(one.business_date), one.source) for one in found]
-
-        assert late("2026-11-16T21:59") == []
-        assert late("2026-11-16T22:00") == [("2026-11-16", "other")]
-        assert late("2026-11-18T05:59") == [("2026-11-16", "other")]
-        assert late("2026-11-18T06:00") == [("2026-11-16", "other"), ("2026-11-17", "acme")]
-        assert late("2026-11-23T05:00")[2:] == [(f"2026-11-{day}", "acme") for day in (18, 19, 20)]
-        assert ("2026-11-16", "other") not in late("2026-12-02T00:00")  # no news any more
-
-
-def test_a_missing_drop_is_said_in_the_answer_the_summary_and_the_hook(home, capsys):
-    today = datetime.now(UTC).date()
-    first = today - timedelta(days=3)
-    deliver(home, {f"{first}/acme/c.jsonl": GOOD})
+def test_settings_that_let_no_run_begin_are_told_of(home, capsys):
     with Listener() as listener:
-        every = '[[expected]]\nsource = "acme"\nby = "00:00"\ndays_later = 1\n'
-        say(home, f'{every}[hooks]\nurl = "{listener.url}"\n')
-        assert call(["run", "--home", str(home.root), "--json"]) == 0
-    answer = json.loads(capsys.readouterr().out)
-    wanted = [str(today - timedelta(days=days)) for days in (2, 1)]
-    assert [late["business_date"] for late in answer["missing"]] == wanted
+        say(home, f'hold_above = 2\n[hooks]\nurl = "{listener.url}"\n')
+        assert call(["run", "--home", str(home.root)]) == 2
+        say(home, f'[sources.acme]\nx = 1\n[hooks]\nurl = "{listener.url}"\n')
+        assert call(["withdraw", "x", "--home", str(home.root)]) != 0  # whoever types it sees it
     (told,) = listener.bodies
-    assert (told["about"], [late["source"] for late in told["missing"]]) == (["missing"], ["acme", "acme"])
+    assert told["about"] == ["failed"]
+    assert "nightdrop.toml, line 1: hold_above" in told["error"]
 
-    def summary(day: str) -> dict:
-        return json.loads((home.reports / day / "summary.json").read_text())
 
-    assert [one["came"] for one in summary(str(first))["expected"]] == [True]
-    assert [(one["source"], one["came"]) for one in summary(wanted[0])["expected"]] == [("acme", False)]
-    assert "not yet" in (home.reports / wanted[0] / "index.html").read_text()
-    deliver(home, {f"{wanted[0]}/acme/c.jsonl": BAD})
-    call(["run", "--home", str(home.root)])
-    assert "1 missing" in capsys.readouterr().out
-    assert [one["came"] for one in summary(wanted[0])["expected"]] == [True]
+@pytest.mark.parametrize(
+    "wrong",
+    ['url = "htps://x/secret-token"', 'url = "http:///secret-token"', 'url = ["secret-token"]', 'command = "secret-token"'],
+)
+def test_a_wrong_hook_is_told_of_without_what_it_says(home, wrong, capsys):
+    say(home, f"[hooks]\n{wrong}\n")
+    assert call(["run", "--home", str(home.root), "--json"]) == 2
+    out, err = capsys.readouterr()
+    assert "nightdrop.toml, line 2: hooks." in err
+    assert "secret-token" not in out + err
+
+
+def test_a_message_stays_small_and_says_the_most_in_one_sentence(home):
+    deliver(home, {f"nodate{number:02}.jsonl": GOOD + b"\n" * number for number in range(60)})
+    deliver(home, {"2026-11-16/c.jsonl": GOOD + BAD})
+    with Listener() as listener:
+        say(home, f'[hooks]\nurl = "{listener.url}"\n')
+        call(["run", "--home", str(home.root)])
+    (told,) = listener.bodies
+    assert (len(told["held"]), told["held_drops"], told["missing_drops"]) == (50, 60, 0)
+    assert told["text"] == (
+        "nightdrop night: 2 events, 1 rejected (50.0%); 60 held (nodate00.jsonl: no_business_date, nodate01.jsonl: "
+        "no_business_date, nodate02.jsonl: no_business_date, and 57 more)."
+    )
+
+
+def test_a_command_that_is_told_may_ask_nightdrop_itself(home, tmp_path):
+    deliver(home, {"nodate.jsonl": GOOD})
+    ask = "import sys; sys.argv = ['nightdrop', 'status', '--home', sys.argv[1]]; from flows.cli import main; main()"
+    command = [sys.executable, "-c", ask, str(home.root)]
+    say(home, f"[hooks]\ncommand = {json.dumps(command)}\n")
+    assert call(["run", "--home", str(home.root)]) == 3
+    (line,) = [json.loads(line) for line in (home.state / "nightdrop.log").read_text().splitlines() if '"hook"' in line]
+    assert (line["hook"], line["problem"]) == (sys.executable, None)
 
 
 def test_a_home_that_is_busy_is_no_failure_to_be_told_of(home):
@@ -220,3 +239,24 @@ def test_what_is_not_ours_to_say_is_not_told_word_by_word(home, monkeypatch):
     assert listener.bodies[0]["error"] == "ValueError; see data/state/failures.log"
     assert NightdropError.__name__ not in listener.bodies[0]["text"]
     assert Path(home.state / "failures.log").exists()
+
+
+def test_a_path_that_steers_a_terminal_is_told_as_text(home, capsys):
+    deliver(home, {"no\x1b[31m\ndate.jsonl": GOOD})
+    with Listener() as listener:
+        say(home, f'[hooks]\nurl = "{listener.url}"\n')
+        assert call(["run", "--verbose", "--home", str(home.root)]) == 3
+    out, err = capsys.readouterr()
+    assert "\x1b" not in out + err
+    assert r"held path=no\x1b[31m\ndate.jsonl reason=no_business_date" in err
+    assert r"(no\x1b[31m\ndate.jsonl: no_business_date)" in listener.bodies[0]["text"]
+
+
+def test_no_log_of_a_library_has_the_address_of_a_hook(home, caplog):
+    deliver(home, {"nodate.jsonl": GOOD})
+    caplog.set_level("DEBUG")
+    with Listener() as listener:
+        say(home, f'[hooks]\nurl = "{listener.url}"\n')
+        call(["run", "--home", str(home.root)])
+    assert listener.bodies
+    assert "secret-token" not in caplog.text

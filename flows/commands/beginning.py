@@ -44,11 +44,14 @@ _SETTINGS = """\
 # registration_patterns = { company = 'HRB [0-9]+' }
 
 # Which drops are expected: of which source, for the business dates of which weekdays, until when (UTC), how many days later.
+# What did not come is missing, for two weeks; `since` when (default: the source's first drop), `holidays` are not.
 # [[expected]]
 # source = "acme"
 # weekdays = ["mon", "tue", "wed", "thu", "fri"]
 # by = "06:30"
 # days_later = 1
+# since = 2026-11-16
+# holidays = [2026-12-25, 2027-01-01]
 
 # Inboxes elsewhere: what is new there is copied into data/inbox/<name>/ before a night (`nightdrop fetch` does just that). s3:,
 # gs: and az: find their credentials in the environment (AWS_ACCESS_KEY_ID …); sftp: takes a key and known hosts.

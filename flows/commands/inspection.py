@@ -5,21 +5,25 @@ from __future__ import annotations
 import hashlib
 import stat
 from collections import Counter
-from contextlib import suppress
-from datetime import date
+from contextlib import nullcontext, suppress
+from dataclasses import asdict
+from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import RenderableType
 
-from flows.commands.night import held_text
+from flows.commands.night import held_text, missing_text
 from flows.lock import holder_of
+from flows.settings import load_settings
 from flows.terminal import Answer, counted, line, size, table
+from pipelines.calendar import Missing, attendance
 from pipelines.database import connect
-from pipelines.discovery import Candidate, discover, path_key
+from pipelines.discovery import Candidate, discover, path_key, paths_in
 from pipelines.home import Home
 from pipelines.pickup import Seen
-from pipelines.problems import NightdropError
+from pipelines.problems import NightdropError, UsageError
 from pipelines.summary import WHAT_NEXT, DropResult
 
 _PENDING_SHOWN = 20
@@ -37,26 +41,34 @@ def status(home: Home) -> Answer:
     pending, inbox_problem = _pending(home, drops)
     holder = holder_of(home)
     disk = {name: _disk(path) for name, path in _places(home).items()}
+    missing, settings_problem = _missing(home)
     data = {
         "home": str(home.root),
         "running": str(holder) if holder else None,
         "last_run": runs[-1] if runs else None,
         "drops": dict(Counter(drop["status"] for drop in drops)),
         "held": [_held(drop) for drop in held],
+        "missing": [asdict(late) for late in missing],
+        "settings_problem": settings_problem,
         "pending": pending,
         "inbox_problem": inbox_problem,
         "disk": disk,
         "warehouse": str(home.warehouse) if home.warehouse.exists() else None,
     }
-    return Answer(data, _status_text(data, held))
+    return Answer(data, [*_status_text(data, held), *missing_text(missing)])
 
 
 def drops(home: Home) -> Answer:
-    """List every edition of every drop, by position."""
+    """List every edition of every drop, by position, and whose it is."""
     rows = sorted(
         _table(home, "drops"), key=lambda drop: (drop["business_date"] or date.max, path_key(drop["path"]), drop["picked_at"])
     )
-    shown = ("business_date", "path", "status", "records", "applied", "rejected", "warned", "reason", "detail")
+    sources = load_settings(home.root).sources
+    for row in rows:
+        row["source"] = sources.name_of(row["path"])
+    # Without settings of its own a drop's path says whose it is.
+    source = ("source",) if sources.declared else ()
+    shown = ("business_date", "path", *source, "status", "records", "applied", "rejected", "warned", "reason", "detail")
     return Answer({"drops": rows}, [_of(rows, shown) if rows else line("No drop was picked up yet.")])
 
 
@@ -94,6 +106,17 @@ def _held(drop: DropResult) -> dict[str, Any]:
         "detail": drop.detail,
         "what_next": WHAT_NEXT.get(drop.reason or ""),
     }
+
+
+def _missing(home: Home) -> tuple[tuple[Missing, ...], str | None]:
+    """Return the expected drops that did not come by now, and what is wrong with the settings if they cannot be read."""
+    try:
+        settings = load_settings(home.root)
+    except UsageError as error:  # no run would begin: all the more reason to tell what there is
+        return (), str(error)
+    with connect(home.warehouse, read_only=True) if home.warehouse.exists() else nullcontext() as con:
+        now, inbox = datetime.now(UTC), partial(paths_in, home.inbox)
+        return attendance(con, settings.calendar, settings.sources.name_of, now, inbox=inbox).missing(), None
 
 
 def _pending(home: Home, drops: list[dict[str, Any]]) -> tuple[list[str], str | None]:
@@ -149,6 +172,8 @@ def _places(home: Home) -> dict[str, Path]:
 
 def _status_text(data: dict[str, Any], held: list[DropResult]) -> list[RenderableType]:
     text: list[RenderableType] = [line(f"Home       {data['home']}")]
+    if data["settings_problem"]:
+        text.append(line(f"Settings   {data['settings_problem']}", "bold red"))
     if data["running"]:
         text.append(line(f"Running    {data['running']}", "bold"))
     text.append(line(f"Last run   {_run_words(data['last_run'])}"))

@@ -13,8 +13,9 @@ from rich.console import RenderableType
 from flows.fetching import Brought, bring
 from flows.lock import hold, holder_of
 from flows.settings import load_settings
-from flows.telling import telling
+from flows.telling import settings_of, telling, telling_failures
 from flows.terminal import Answer, counted, indented, line, plain, progress_bar, table, write_note
+from pipelines.calendar import Missing
 from pipelines.discovery import discover
 from pipelines.headline import Headline, State, headline
 from pipelines.home import Home
@@ -30,15 +31,16 @@ _DROPS_SHOWN = 40
 
 def run(home: Home, *, only_date: date | None, prefect: bool) -> Answer:
     """Do the nightly job and tell what it came to."""
-    settings = load_settings(home.root)
+    settings = settings_of(home, "nightdrop run")
     if prefect:
-        require_inbox(home)
+        with telling_failures(home, settings, "nightdrop run --prefect"):
+            require_inbox(home)
         from flows.commands.orchestration import run_nightly
 
         holder = holder_of(home)
         if holder:  # Prefect takes many seconds to start: no use when the flow would find the home locked
             raise HomeBusyError(f"{home.root}: another run has this home: {holder}. Nothing was changed.")
-        night = run_nightly(home, only_date)
+        night = run_nightly(home, settings, only_date)
     else:
         from pipelines.night import run_night
 
@@ -94,11 +96,7 @@ def night_text(night: Night, home: Home) -> list[RenderableType]:
     """Return what a person reads at the end of a run: fine or not, held, root causes, top reasons; then the drops."""
     decided = [drop for drop in night.drops if drop.status != "held"]
     text: list[RenderableType] = [_headline(night), *_came_to(night, home)]
-    text += held_text(night.held)
-    if night.missing:
-        text += [line(""), line(f"{len(night.missing)} missing (expected by now, and not in the inbox)", "bold red")]
-        late = [(missing.business_date, missing.source, missing.by) for missing in night.missing]
-        text.append(table(("date", "source", "was to be there by"), late))
+    text += [*held_text(night.held), *missing_text(night.missing)]
     if night.causes:
         text += [line(""), line("Root causes: rejected creates that others wait for", "bold"), *map(_cause, night.causes)]
     if night.reasons:
@@ -108,18 +106,18 @@ def night_text(night: Night, home: Home) -> list[RenderableType]:
     return [*text, line(""), *_places(night, home)]
 
 
-_COLOURS: dict[State, str] = {"fine": "bold green", "refused": "bold yellow", "held": "bold red"}
+_COLOURS: dict[State, str] = {"fine": "bold green", "refused": "bold yellow", "missing": "bold red", "held": "bold red"}
 
 
 def _headline(night: Night) -> RenderableType:
-    """Say whether the night is fine, with what was decided in it and all that is held."""
+    """Say whether the night is fine, with what was decided in it and all that is held or missing."""
     drops = sum(drop.status == "applied" for drop in night.drops)
-    if night.held or night.events:
-        said = headline(drops=drops, records=night.events, rejected=night.rejected, roots=0, held=len(night.held))
+    if night.held or night.missing or night.events:
+        waiting = {"held": len(night.held), "missing": len(night.missing)}
+        said = headline(drops=drops, records=night.events, rejected=night.rejected, roots=0, **waiting)
     else:
         said = Headline("fine", "Nothing is held, nothing was refused.")
-    word = {"fine": "Fine", "refused": "Refused", "held": "Held"}[said.state]
-    return line(f"{word}: {said.sentence}", _COLOURS[said.state])
+    return line(f"{said.state.capitalize()}: {said.sentence}", _COLOURS[said.state])
 
 
 def _came_to(night: Night, home: Home) -> list[RenderableType]:
@@ -146,6 +144,15 @@ def held_text(held: Sequence[DropResult]) -> list[RenderableType]:
         next_step = WHAT_NEXT.get(drop.reason or "")
         text += [indented(next_step.replace("PATH", shlex.quote(plain(drop.path))))] if next_step else []
     return text
+
+
+def missing_text(missing: Sequence[Missing]) -> list[RenderableType]:
+    """Return the expected drops that did not come."""
+    if not missing:
+        return []
+    rows = [(late.business_date, late.source, f"{late.by:%Y-%m-%d %H:%M} UTC") for late in missing]
+    head = f"{len(missing)} missing (expected by now, and not in the inbox)"
+    return [line(""), line(head, "bold red"), table(("date", "source", "was to be there by"), rows)]
 
 
 def _drop_table(drops: list[DropResult]) -> RenderableType:

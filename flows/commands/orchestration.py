@@ -9,16 +9,17 @@ from contextlib import contextmanager
 from datetime import date
 
 from flows.dependants import end_with_this_process
+from flows.telling import telling_failures
 from flows.terminal import write_note
 from pipelines.files import private_folder
-from pipelines.home import Home
+from pipelines.home import Home, Settings
 from pipelines.problems import NightdropError
 from pipelines.summary import Night
 
 _LOCAL = "127.0.0.1,localhost"
 
 
-def run_nightly(home: Home, only_date: date | None) -> Night:
+def run_nightly(home: Home, settings: Settings, only_date: date | None) -> Night:
     """Run the flow and return what the night came to.
 
     A server that the user has (PREFECT_API_URL) or a profile of theirs (PREFECT_HOME) is used; else one is started for this run,
@@ -32,16 +33,17 @@ def run_nightly(home: Home, only_date: date | None) -> Night:
     from prefect import tags
     from prefect.client.orchestration import get_client
 
-    try:
-        with _interrupts_wait(), get_client(sync_client=True) as client:
-            problem = client.api_healthcheck()
-    except (RuntimeError, OSError, httpx.HTTPError) as error:
-        problem = error
-    if problem:
-        raise NightdropError(
-            f"Prefect's API cannot be reached ({problem}). Nothing was begun and nothing was changed. "
-            "`nightdrop run` does the same work without Prefect."
-        ) from problem
+    with telling_failures(home, settings, "nightdrop run --prefect"):
+        try:
+            with _interrupts_wait(), get_client(sync_client=True) as client:
+                problem = client.api_healthcheck()
+        except (RuntimeError, OSError, httpx.HTTPError) as error:
+            problem = error
+        if problem:
+            raise NightdropError(
+                f"Prefect's API cannot be reached ({problem}). Nothing was begun and nothing was changed. "
+                "`nightdrop run` does the same work without Prefect."
+            ) from problem
     from flows.nightly import nightly
 
     # The server is stopped when Python exits, which a plain SIGTERM would not let it do.

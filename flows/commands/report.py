@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ from flows.commands.acts import require_home, target_of
 from flows.lock import hold
 from flows.settings import load_settings
 from flows.terminal import Answer, line
+from pipelines.calendar import attendance
 from pipelines.database import connect
+from pipelines.discovery import paths_in
 from pipelines.home import Home
 from pipelines.problems import UsageError
 
@@ -25,9 +28,13 @@ def report(home: Home, target: str) -> Answer:
 
     with hold(home, command="nightdrop report"), connect(home.working, read_only=True) as con:
         days = [day for (day,) in con.execute(_DATES, {"target": str(named)}).fetchall()]
+        now, inbox = datetime.now(UTC), partial(paths_in, home.inbox)
+        calendar = attendance(con, settings.calendar, settings.sources.name_of, now, inbox=inbox)
+        if not days and isinstance(named, date) and calendar.missing_on(named):
+            days = [named]
         if not days:
             raise UsageError(f"{target}: no drop has this date or path. Nothing was written. See `nightdrop drops`.")
-        files = write_reports(con, home, [day for day in days if day], settings)
+        files = write_reports(con, home, [day for day in days if day], settings, calendar=calendar)
     pages = [home.reports / str(day) / PAGE if day else home.reports / UNDATED / "summary.json" for day in days]
     data: dict[str, Any] = {"dates": [day for day in days if day], "files": list(map(str, files)), "pages": list(map(str, pages))}
     return Answer(data, [line(f"Written  {page}") for page in pages] + [line(f"All dates  {home.reports / PAGE}")])
