@@ -143,7 +143,7 @@ def _look_at(root: Path, location: Path, above: tuple[Path, ...]) -> Iterator[Ca
     try:
         link = location.is_symlink()
         status = location.stat()
-        real = location.resolve(strict=True)
+        real = Path(os.path.realpath(location, strict=True))  # resolve() has another error for a loop that came just now
     except FileNotFoundError:
         if link and not is_ignored(location.name):
             yield _candidate(root, location, None, ("not_a_file", "a symlink to nothing"))

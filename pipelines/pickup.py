@@ -82,7 +82,7 @@ class Unreachable(Exception):
         self.hold = hold
 
 
-def archive_drop(candidate: Candidate, archive: Archive, seen: Seen) -> tuple[str, int]:
+def archive_drop(candidate: Candidate, inbox: Path, archive: Archive, seen: Seen) -> tuple[str, int]:
     """Keep a drop's bytes as they were delivered; return their SHA-256 and how many they are.
 
     Raises Unreachable when they cannot be had.
@@ -94,7 +94,7 @@ def archive_drop(candidate: Candidate, archive: Archive, seen: Seen) -> tuple[st
         return known, archive.path(known).stat().st_size
     identity = _identity(candidate)
     try:
-        stored = archive.store(candidate.location, growing=is_journal(candidate.path))
+        stored = archive.store(candidate.location, inbox=inbox, growing=is_journal(candidate.path))
     except DropHeldError as held:
         raise Unreachable((held.reason, held.detail)) from held
     seen.remember(candidate, identity, stored.sha256)

@@ -151,7 +151,7 @@ class Shift:
         for candidate in batch:
             self.book.unread.pop(candidate.path, None)
             try:
-                sha256, size = archive_drop(candidate, self.archive, seen)
+                sha256, size = archive_drop(candidate, self.home.inbox, self.archive, seen)
             except Unreachable as held:
                 self.book.unread[candidate.path] = Unread(candidate.business_date, candidate.bytes, held.hold)
                 continue

@@ -10,6 +10,7 @@ import socket
 import stat
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -23,8 +24,9 @@ from hypothesis import strategies as st
 from oracle import expected
 
 from flows.cli import call
+from pipelines import discovery, inbox
 from pipelines.home import Home
-from pipelines.problems import NightdropError
+from pipelines.problems import DropHeldError, NightdropError
 
 CLIENT = line("client", create("client"))
 CHARACTERS = [
@@ -224,6 +226,89 @@ def test_a_manifest_that_leads_out_of_the_inbox_is_not_read(home: Home, tmp_path
     (held,) = night(home).held
     assert held.reason == "manifest_mismatch"
     assert "symlink that leads out" in str(held.detail)
+
+
+def swapped(place: Path, how: str, outside: Path) -> None:
+    """Put something else into the place of a file of the inbox, or of its folder."""
+    if how == "folder":
+        place.parent.rename(place.parent.with_name(".was"))
+        place.parent.symlink_to(outside.parent)
+        return
+    place.unlink()
+    if how == "symlink":
+        place.symlink_to(outside)
+    elif how == "FIFO":
+        os.mkfifo(place)
+    else:
+        place.mkdir()
+
+
+@pytest.mark.parametrize("how", ["symlink", "FIFO", "folder", "directory"])
+def test_what_comes_into_a_files_place_after_it_was_found_is_never_read(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    outside = tmp_path / "outside" / "a.jsonl"
+    outside.parent.mkdir()
+    outside.write_bytes(CLIENT.replace(b"C1", b"Secret"))
+    deliver(home, {"2025-01-05/a.jsonl": CLIENT, "2025-01-06.jsonl": CLIENT.replace(b"C1", b"C2")})
+
+    def found_and_swapped(inbox: Path) -> list[discovery.Candidate]:
+        found = discovery.discover(inbox)
+        swapped(inbox / "2025-01-05" / "a.jsonl", how, outside)
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pipelines.night.discover", found_and_swapped)
+        outside_read = outside.stat().st_atime_ns
+        (held,) = night(home).held
+    assert (held.path, held.reason) == ("2025-01-05/a.jsonl", "not_a_file")
+    assert outside.stat().st_atime_ns == outside_read
+    assert rows(home, "SELECT client_id FROM clients") == [("C2",)]
+    assert not [file for file in home.archive.rglob("*") if file.is_file() and b"Secret" in file.read_bytes()]
+
+
+def test_a_file_that_is_swapped_for_links_again_and_again_is_never_read_through_them(home: Home, tmp_path: Path) -> None:
+    outside = tmp_path / "outside.jsonl"
+    outside.write_bytes(CLIENT.replace(b"C1", b"Secret"))
+    (home.inbox / "in").mkdir()
+    place, ended = home.inbox / "in" / "2025-01-05.jsonl", threading.Event()
+    real, link = home.inbox / ".real", home.inbox / ".link"
+
+    def swap() -> None:
+        while not ended.is_set():
+            real.write_bytes(CLIENT)
+            real.replace(place)
+            link.symlink_to(outside)
+            link.replace(place)
+
+    swapper = threading.Thread(target=swap)
+    swapper.start()
+    outcomes = set()
+    try:
+        for _ in range(3000):
+            try:
+                with os.fdopen(inbox.open_file(home.inbox, place), "rb") as stream:
+                    content = stream.read()
+            except OSError:  # in the middle of a swap: no such file, or a link no more
+                continue
+            except DropHeldError as held:
+                outcomes.add(held.reason)
+            else:
+                outcomes.add("read")
+                assert b"Secret" not in content
+    finally:
+        ended.set()
+        swapper.join()
+    assert outcomes == {"read", "not_a_file"}
+
+
+def test_a_link_that_stays_in_the_inbox_is_a_drop(home: Home) -> None:
+    deliver(home, {"2025-01-05/a.jsonl": CLIENT})
+    (home.inbox / "2025-01-06.jsonl").symlink_to("2025-01-05/a.jsonl")
+    (home.inbox / "2025-01-07").symlink_to("2025-01-05")
+    night(home)
+    found = rows(home, "SELECT path FROM drops ORDER BY path")
+    assert found == [("2025-01-05/a.jsonl",), ("2025-01-06.jsonl",), ("2025-01-07/a.jsonl",)]
 
 
 # --- a world that moves while it is read --------------------------------------------------------------------------------
