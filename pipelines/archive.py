@@ -113,6 +113,17 @@ class Archive:
         inner: io.RawIOBase = _Gzip(source) if compression == "gz" else _Zstd(source)
         return cast(BinaryIO, io.BufferedReader(inner, _PIECE))
 
+    def pieces_of(self, sha256: str, compression: str | None, offset: int, length: int) -> Iterator[bytes]:
+        """Yield one range of the uncompressed bytes, however long it is, a piece at a time."""
+        left = length
+        with self.open_bytes(sha256, compression) as stream:
+            _skip(stream, offset, seekable=compression is None)
+            while left > 0 and (piece := stream.read(min(_PIECE, left))):
+                left -= len(piece)
+                yield piece
+        if left:
+            raise _ends_early(sha256, offset + length)
+
     def read_ranges(self, sha256: str, compression: str | None, offsets: Sequence[int], lengths: Sequence[int]) -> list[bytes]:
         """Return those ranges of the uncompressed bytes; offsets ascend and ranges do not overlap. One pass."""
         ranges = []
@@ -122,13 +133,17 @@ class Archive:
                 _skip(stream, offset - position, seekable=compression is None)
                 piece = stream.read(length)
                 if len(piece) != length:
-                    raise NightdropError(
-                        f"archived bytes {sha256} end before byte {offset + length}, which was asked for; "
-                        "the record of this drop and its bytes do not belong together: run `nightdrop verify`"
-                    )
+                    raise _ends_early(sha256, offset + length)
                 ranges.append(piece)
                 position = offset + length
         return ranges
+
+
+def _ends_early(sha256: str, wanted: int) -> NightdropError:
+    return NightdropError(
+        f"archived bytes {sha256} end before byte {wanted}, which was asked for; "
+        "the record of this drop and its bytes do not belong together: run `nightdrop verify`"
+    )
 
 
 def damaged(path: str, sha256: str) -> NightdropError:

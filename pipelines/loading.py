@@ -9,16 +9,21 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import duckdb
+import numpy as np
 import polars as pl
+import pyarrow as pa
 
 from pipelines.causes import CAUSE, find_causes
+from pipelines.corrections import log_path
 from pipelines.database import handed_over, query
 from pipelines.deciding import Decision, Living, Stage
 from pipelines.schema import TABLES
 from pipelines.settling import SPAN
+from pipelines.sheets import MAX_RECORD
 
-RawLines = Callable[[str, str, pl.DataFrame], pl.Series]
-"""Path and SHA-256 of a drop, and byte_offset, byte_length of records in it, ascending -> their bytes (Binary)."""
+RawLines = Callable[[str, str, pl.DataFrame], list[bytes]]
+"""Path and SHA-256 of a drop, or the log's name of a resubmitted file and its SHA-256; byte_offset, byte_length of records in it,
+ascending -> their bytes."""
 _POSITION = ("business_date", "path", "line")
 _FINDING = {
     "business_date": pl.Date(),
@@ -30,6 +35,8 @@ _FINDING = {
     "message": pl.String(),
 }
 """What is said of an event, a row a rejection or warning."""
+_RAW_AT_ONCE = 64 * 1024 * 1024
+"""Bytes of rejected records that are handed over together, about."""
 _BY_LINE = ("rejections", "warnings", "loan_changes", "rejected_lines")
 """Tables whose rows hang on an event."""
 
@@ -217,11 +224,38 @@ def _write_changes(con: duckdb.DuckDBPyConnection, decision: Decision, events: p
 def _write_raw(con: duckdb.DuckDBPyConnection, events: pl.DataFrame, raw_lines: RawLines) -> None:
     """Keep the exact bytes of rejected records, and of no others."""
     _delete_lines(con, ["rejected_lines"], events.filter(~pl.col("added")))
-    rejected = events.filter(pl.col("verdict") == "rejected").with_columns(sha256=pl.coalesce("file", "sha256"))
-    rejected = rejected.sort("rank", "byte_offset")
-    for (path, sha256), lines in rejected.group_by("path", "sha256", maintain_order=True):
-        raw = raw_lines(str(path), str(sha256), lines.select("byte_offset", "byte_length"))
-        _insert(con, "rejected_lines", lines.with_columns(raw.alias("raw")))
+    rejected = events.filter(pl.col("verdict") == "rejected").sort("rank", "byte_offset")
+    of_a_fix = pl.col("file").is_not_null()
+    rejected = rejected.with_columns(of_a_fix.alias("of_a_fix"), sha256=pl.coalesce("file", "sha256"))
+    too_long = pl.col("byte_length") > MAX_RECORD
+    # So many at a time that their bytes are no burden.
+    some = (pl.col("byte_length").cum_sum().over("path", "sha256") // _RAW_AT_ONCE).alias("some")
+    for (of, path, sha256, _), lines in rejected.filter(~too_long).group_by(
+        "of_a_fix", "path", "sha256", some, maintain_order=True
+    ):
+        raw = raw_lines(_named(of, path, sha256), str(sha256), lines.select("byte_offset", "byte_length"))
+        _insert(con, "rejected_lines", lines.with_columns(pl.Series("raw", raw, dtype=pl.Binary)))
+    for line in rejected.filter(too_long).iter_slices(1):
+        of, path, sha256 = line.select("of_a_fix", "path", "sha256").row(0)
+        [raw_line] = raw_lines(_named(of, path, sha256), sha256, line.select("byte_offset", "byte_length"))
+        _insert_long(con, line, raw_line)
+
+
+def _named(of_a_fix: object, path: object, sha256: object) -> str:
+    """Return the name that tells how archived bytes are written: a resubmitted file is plain, whatever it corrects."""
+    return log_path(str(path), str(sha256)) if of_a_fix else str(path)
+
+
+def _insert_long(con: duckdb.DuckDBPyConnection, line: pl.DataFrame, raw: bytes) -> None:
+    """Insert one rejected record whose bytes nobody copies on the way to DuckDB: there may be hundreds of MB."""
+    ends = pa.py_buffer(np.array([0, len(raw)], dtype=np.int64))
+    as_it_is = pa.Array.from_buffers(pa.large_binary(), 1, [None, ends, pa.py_buffer(raw)])
+    columns = [name for name in TABLES["rejected_lines"].names if name in line.columns]
+    con.register("incoming", line.select(columns).to_arrow().append_column("raw", as_it_is))
+    try:
+        con.execute("INSERT INTO rejected_lines BY NAME SELECT * FROM incoming")
+    finally:
+        con.unregister("incoming")
 
 
 def _write_records(con: duckdb.DuckDBPyConnection, stage: Stage, decision: Decision) -> None:

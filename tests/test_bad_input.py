@@ -368,18 +368,3 @@ def test_an_inbox_with_ten_thousand_files_is_taken_in_one_night(home: Home) -> N
     print(f"\n10,000 files: {first:.1f} s, again: {time.monotonic() - started:.1f} s")
     assert rows(home, "SELECT count(*) FROM clients") == [(10_000,)]
     assert rows(home, "SELECT count(*) FROM drops WHERE status = 'applied'") == [(10_000,)]
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("suffix", ["jsonl", "csv"])
-def test_a_line_of_two_gigabytes_is_one_rejected_record(home: Home, suffix: str) -> None:
-    size = int(os.environ.get("LONG_LINE_MB", "2000"))
-    with (home.inbox / f"2025-01-05.{suffix}.zst").open("wb") as file, zstandard.ZstdCompressor().stream_writer(file) as stream:
-        stream.write(b'step,client_id\ncreate,"' if suffix == "csv" else b'{"a": "')
-        for _ in range(size):
-            stream.write(b"x" * 1_000_000)
-        stream.write(b'"\n' if suffix == "csv" else b'"}\n')
-    night(home)
-    length = size * 1_000_000 + 9  # either way what stands around it is nine bytes
-    assert rows(home, "SELECT code FROM rejections") == [("line_too_long",)]
-    assert rows(home, "SELECT byte_length, octet_length(raw) FROM rejected_lines") == [(length, length)]
