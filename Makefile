@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BENCH := .venv-bench
+AUDIT := .venv-audit
 
 .PHONY: run test lock bench bench-huge bench-lock
 
@@ -27,6 +28,16 @@ bench: $(READY) $(BENCH)/.ready
 # One file of 20,000,000 events beside the one of 1,000,000: some 35 GB of disk.
 bench-huge:
 	@$(MAKE) --no-print-directory bench BENCH_OPTIONS="--mixes clients-4 huge --rounds 2 --without-dlt $(BENCH_OPTIONS)"
+
+# Known holes of the locked libraries. No part of `make test`: it needs a registry that answers, and says so where none does.
+.PHONY: audit
+audit: $(AUDIT)/.ready
+	@$(AUDIT)/bin/python .ci/audit.py requirements.lock
+
+$(AUDIT)/.ready:
+	@python3.11 -m venv $(AUDIT) 2>/dev/null || python3 -m venv $(AUDIT)
+	@$(AUDIT)/bin/python -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1
+	@touch $(AUDIT)/.ready
 
 lock: $(READY)
 	$(BIN)/python -m pip install --quiet uv
