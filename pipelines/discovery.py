@@ -34,6 +34,8 @@ _DATE = re.compile(
     re.ASCII,
 )
 _RUN = re.compile(r"([0-9]+)|[^0-9]+")
+_DEEPEST = 100
+"""Folders in folders that are looked into: a sender could make so many that they exhaust what looks."""
 _AFTER_ALL = (2, 0, "", "")
 
 
@@ -124,6 +126,9 @@ def discover(inbox: Path) -> list[Candidate]:
 
 def _walk(root: Path, folder: Path, above: tuple[Path, ...]) -> Iterator[Candidate]:
     """Yield what lies in `folder`; `above` are the real folders on the way to it, itself included."""
+    if len(above) > _DEEPEST:
+        yield _candidate(root, folder, None, ("unreadable", f"it lies more than {_DEEPEST} folders deep, and is not looked into"))
+        return
     try:
         with os.scandir(folder) as entries:
             names = [entry.name for entry in entries]

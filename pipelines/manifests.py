@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from pipelines.inbox import open_file
 from pipelines.problems import DropHeldError
 
 SUFFIX = ".manifest.json"
+_NONE = (errno.ENOENT, errno.ENAMETOOLONG)
+"""There is none; where the drop's own name leaves no room for it nobody could send one."""
 _LARGEST = 1024 * 1024
 _SHA256_DIGITS = 64
 
@@ -25,12 +28,10 @@ def read_manifest(drop: Path, inbox: Path) -> dict[str, Any] | None:
         if len(content) > _LARGEST:
             return {"problem": f"{file.name} is larger than 1 MiB"}
         said = orjson.loads(content)
-    except FileNotFoundError:
-        return None
     except DropHeldError as held:
         return {"problem": f"{file.name}: {held.detail}"}
     except OSError as error:
-        return {"problem": f"{file.name} cannot be read: {error.strerror}"}
+        return None if error.errno in _NONE else {"problem": f"{file.name} cannot be read: {error.strerror}"}
     except orjson.JSONDecodeError as error:
         return {"problem": f"{file.name} is not JSON: {error}"}
     return _understood(file.name, said)
