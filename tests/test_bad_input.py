@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 import random
+import shutil
 import socket
 import stat
 import subprocess
@@ -107,6 +108,7 @@ def run_on_garbage(files: list[tuple[list[bytes], int]], folder: Path) -> None:
     home = home_in(folder)
     night(home, drops)
     assert_same(tables(home), expected(drops))
+    shutil.rmtree(folder)  # a thousand of them may lie in memory
 
 
 GARBAGE = st.lists(st.tuples(st.lists(PIECES, max_size=12), st.integers(0, 3)), min_size=1, max_size=3, unique_by=str)
