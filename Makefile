@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BENCH := .venv-bench
+AUDIT := .venv-audit
 
 .PHONY: run test lock deploy bench bench-huge bench-lock
 
@@ -35,6 +36,16 @@ deploy: $(READY)
 		{ echo "deploy: which Prefect server? Set PREFECT_API_URL, such as http://127.0.0.1:4200/api. Nothing was deployed." >&2; exit 2; }
 	@$(BIN)/prefect work-pool create nightdrop --type process --overwrite
 	@$(BIN)/prefect --no-prompt deploy --all
+
+# Known holes of the locked libraries. No part of `make test`: it needs a registry that answers, and says so where none does.
+.PHONY: audit
+audit: $(AUDIT)/.ready
+	@$(AUDIT)/bin/python .ci/audit.py requirements.lock
+
+$(AUDIT)/.ready:
+	@python3.11 -m venv $(AUDIT) 2>/dev/null || python3 -m venv $(AUDIT)
+	@$(AUDIT)/bin/python -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1
+	@touch $(AUDIT)/.ready
 
 lock: $(READY)
 	$(BIN)/python -m pip install --quiet uv

@@ -13,7 +13,9 @@ from datetime import date
 from pathlib import Path
 
 from pipelines.files import sync_folder
+from pipelines.inbox import lies_in, open_folder
 from pipelines.journals import journal_day, journal_path
+from pipelines.problems import DropHeldError
 
 _LOG = logging.getLogger("nightdrop.api")
 _PIECE = 1024 * 1024
@@ -47,7 +49,7 @@ class Journal:
         """Yield every day that has a journal, and the file."""
         for file in sorted(self.inbox.glob("????-??-??/api.jsonl")):
             day = journal_day(file.relative_to(self.inbox).as_posix())
-            if day is not None and file.is_file():
+            if day is not None and file.is_file() and lies_in(self.inbox, file):
                 yield day, file
 
     def mend(self) -> None:
@@ -110,6 +112,8 @@ class Journal:
 
     def _open_day(self, day: date) -> _Open:
         file = self.inbox / journal_path(day)
+        if not lies_in(self.inbox, file):
+            raise JournalError(f"{file}: a symlink that leads out of the inbox; nothing was written. Put a folder in its place")
         try:
             if not file.parent.is_dir():
                 file.parent.mkdir(parents=True, mode=0o750)
@@ -117,10 +121,12 @@ class Journal:
             if not file.exists() and self._restore:
                 self._restore(day, file)
             fresh = not file.exists()
-            handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+            handle = _open(self.inbox, file)
             if fresh:
                 sync_folder(file.parent)
             size, lines = _cut_torn(file, handle)
+        except DropHeldError as held:
+            raise JournalError(f"{file}: {held.detail}; nothing was written. Put a folder in its place") from held
         except OSError as error:
             raise JournalError(f"{file}: {error.strerror}; nothing was written") from error
         self._open = _Open(day, file, handle, size, lines)
@@ -130,6 +136,16 @@ class Journal:
         if self._open is not None:
             os.close(self._open.handle)
             self._open = None
+
+
+def _open(inbox: Path, file: Path) -> int:
+    """Open a journal to be read and appended to, new when there is none; no symlink is written through."""
+    with open_folder(inbox, file.parent) as (folder, name):
+        day = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        return os.open(file.name, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640, dir_fd=day)
+    finally:
+        os.close(day)
 
 
 def _is_there(journal: _Open) -> bool:

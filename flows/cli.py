@@ -7,6 +7,7 @@ Nothing heavy is imported before a command needs it.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -153,12 +154,26 @@ def sample(
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
+    _speak_utf8()
     _open_standard_streams()
+    signal.signal(signal.SIGTERM, _interrupt)
     keep_files_private()
     for stream in (sys.stdout, sys.stderr):
         # A path that is no UTF-8, or a terminal that knows none, must not end in a traceback.
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     sys.exit(call(sys.argv[1:]))
+
+
+def _speak_utf8() -> None:
+    """Begin again where the caller's locale has file names in another encoding: ours are UTF-8, a bounce's name too."""
+    if sys.getfilesystemencoding() != "utf-8" and os.environ.get("PYTHONUTF8") != "1":
+        os.environ["PYTHONUTF8"] = "1"
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606  # this very command
+
+
+def _interrupt(*_: object) -> None:
+    """Take a SIGTERM (of a service manager, of a time limit) like a Ctrl-C: what is half done is cleared away."""
+    raise KeyboardInterrupt
 
 
 def _open_standard_streams() -> None:
@@ -187,7 +202,8 @@ def call(arguments: list[str]) -> int:
 
         return _fail(first, broken_world(first.home, error) or unexpected(first.home, error), FAILED)
     if code == INTERRUPTED:
-        return _fail(first, "interrupted. The published warehouse is as it was before; run again to go on.", INTERRUPTED)
+        words = "interrupted. Readers have a whole warehouse, that of before or the new one; run again to go on."
+        return _fail(first, words, INTERRUPTED)
     return code if isinstance(code, int) else 0
 
 

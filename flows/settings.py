@@ -38,6 +38,7 @@ class _Said(BaseSettings):
     quiet_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     hold_above: Annotated[float, Field(ge=0, le=1)] | None = None
     max_expanded: Annotated[ByteSize, Field(ge=1)] | None = None
+    max_line: Annotated[ByteSize, Field(ge=1024**2)] | None = None
     chunk_bytes: Annotated[ByteSize, Field(ge=1)] | None = None
     publish_masked: bool | None = None
     registration_patterns: Patterns = Patterns()
@@ -46,7 +47,7 @@ class _Said(BaseSettings):
     inboxes: dict[InboxName, DeclaredInbox] = {}
     hooks: DeclaredHooks = DeclaredHooks()
 
-    @field_validator("quiet_seconds", "hold_above", "max_expanded", "chunk_bytes", mode="before")
+    @field_validator("quiet_seconds", "hold_above", "max_expanded", "max_line", "chunk_bytes", mode="before")
     @classmethod
     def _is_no_boolean(cls, value: object) -> object:
         return no_boolean(value)
@@ -79,6 +80,7 @@ _WANTED = {
     "quiet_seconds": "seconds, 0 or more",
     "hold_above": "a share from 0 to 1, such as 0.5",
     "max_expanded": 'a size of at least 1 byte, such as "64GiB"',
+    "max_line": 'a size of at least 1 MiB, such as "128MiB"',
     "chunk_bytes": 'a size of at least 1 byte, such as 33554432 or "32MiB"',
     "publish_masked": "true or false",
     "registration_patterns": declared.WANTED["registration_patterns"],

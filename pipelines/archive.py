@@ -22,6 +22,7 @@ from typing import BinaryIO, cast
 import zstandard
 
 from pipelines.files import sync_folder
+from pipelines.inbox import open_file
 from pipelines.problems import DropHeldError, NightdropError
 
 _PIECE = 1024 * 1024
@@ -49,26 +50,27 @@ class Archive:
         """Return where the bytes of that hash lie, or would lie."""
         return self.folder / sha256[:2] / sha256
 
-    def store(self, source: Path, *, growing: bool = False) -> Stored:
+    def store(self, source: Path, *, inbox: Path | None = None, growing: bool = False) -> Stored:
         """Copy a file into the archive, durably, reading it once; bytes that are there already are not stored twice.
 
-        Of a file that is `growing` by whole lines, take what stands up to the last LF of the size it has now.
+        Of an `inbox` a file is taken only if it is one of it when it is opened (`pipelines.inbox`). Of one that is `growing` by
+        whole lines, take what stands up to the last LF of the size it has now.
 
-        Raises DropHeldError `unreadable` when the source cannot be read or does not stand still.
+        Raises DropHeldError `unreadable` when the source cannot be read or does not stand still, `not_a_file` when it is none.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         for _ in range(_ATTEMPTS):
-            stored = self._store_once(source, growing)
+            stored = self._store_once(source, inbox, growing)
             if stored:
                 return stored
         raise DropHeldError("unreadable", f"the file changed while it was read, {_ATTEMPTS} times; it is still being written")
 
-    def _store_once(self, source: Path, growing: bool) -> Stored | None:
+    def _store_once(self, source: Path, inbox: Path | None, growing: bool) -> Stored | None:
         """Return None when the file changed on the way."""
         with tempfile.NamedTemporaryFile(dir=self.folder, prefix=_INCOMING, delete=False) as copy:
             incoming = Path(copy.name)
             try:
-                stored = _copy(source, cast(BinaryIO, copy), growing)
+                stored = _copy(source, inbox, cast(BinaryIO, copy), growing)
                 if stored:
                     copy.flush()
                     os.fchmod(copy.fileno(), 0o440)
@@ -111,6 +113,17 @@ class Archive:
         inner: io.RawIOBase = _Gzip(source) if compression == "gz" else _Zstd(source)
         return cast(BinaryIO, io.BufferedReader(inner, _PIECE))
 
+    def pieces_of(self, sha256: str, compression: str | None, offset: int, length: int) -> Iterator[bytes]:
+        """Yield one range of the uncompressed bytes, however long it is, a piece at a time."""
+        left = length
+        with self.open_bytes(sha256, compression) as stream:
+            _skip(stream, offset, seekable=compression is None)
+            while left > 0 and (piece := stream.read(min(_PIECE, left))):
+                left -= len(piece)
+                yield piece
+        if left:
+            raise _ends_early(sha256, offset + length)
+
     def read_ranges(
         self, sha256: str, compression: str | None, offsets: Iterable[int], lengths: Iterable[int]
     ) -> Iterator[bytes]:
@@ -121,12 +134,16 @@ class Archive:
                 _skip(stream, offset - position, seekable=compression is None)
                 piece = stream.read(length)
                 if len(piece) != length:
-                    raise NightdropError(
-                        f"archived bytes {sha256} end before byte {offset + length}, which was asked for; "
-                        "the record of this drop and its bytes do not belong together: run `nightdrop verify`"
-                    )
+                    raise _ends_early(sha256, offset + length)
                 yield piece
                 position = offset + length
+
+
+def _ends_early(sha256: str, wanted: int) -> NightdropError:
+    return NightdropError(
+        f"archived bytes {sha256} end before byte {wanted}, which was asked for; "
+        "the record of this drop and its bytes do not belong together: run `nightdrop verify`"
+    )
 
 
 def damaged(path: str, sha256: str) -> NightdropError:
@@ -137,16 +154,13 @@ def damaged(path: str, sha256: str) -> NightdropError:
     )
 
 
-def _copy(source: Path, copy: BinaryIO, growing: bool) -> Stored | None:
+def _copy(source: Path, inbox: Path | None, copy: BinaryIO, growing: bool) -> Stored | None:
     digest = hashlib.sha256()
     size = 0
     with _unreadable_when_failing(source):
-        # O_NONBLOCK: had a FIFO come into the file's place since it was discovered, opening it would wait for ever.
-        file = os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        file = _open(source) if inbox is None else open_file(inbox, source)
     with os.fdopen(file, "rb", buffering=0) as stream:
         before = os.fstat(stream.fileno())
-        if not stat.S_ISREG(before.st_mode):
-            raise DropHeldError("not_a_file", "it is no regular file any more")
         wanted = _whole_lines(stream, before.st_size) if growing else sys.maxsize
         while True:
             with _unreadable_when_failing(source):
@@ -161,6 +175,15 @@ def _copy(source: Path, copy: BinaryIO, growing: bool) -> Stored | None:
         return Stored(digest.hexdigest(), size) if size == wanted else None
     same = (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns) and size == after.st_size
     return Stored(digest.hexdigest(), size) if same else None
+
+
+def _open(source: Path) -> int:
+    """Open a file that a person names. O_NONBLOCK: opening a FIFO would wait for ever."""
+    file = os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise DropHeldError("not_a_file", "it is no regular file")
+    return file
 
 
 def _whole_lines(stream: BinaryIO, size: int) -> int:

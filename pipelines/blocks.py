@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+LONG = 32 * 1024 * 1024
+"""Bytes from which on a line that goes over several pieces is a block of its own."""
 BOM = b"\xef\xbb\xbf"
 
 
@@ -29,10 +31,20 @@ class Block:
 
 
 def whole_lines(stream: Readable, chunk_bytes: int) -> Iterator[Block]:
-    """Yield the stream's lines in blocks of about `chunk_bytes`; a longer line makes a block as long as it is."""
+    """Yield the stream's lines in blocks of about `chunk_bytes`; a longer line makes a block as long as it is.
+
+    One that is `LONG` as well has its block for itself: it is never copied along with others.
+    """
     offset, line = 0, 1
     parts: list[bytes] = []
     while piece := stream.read(chunk_bytes):
+        if parts and sum(map(len, parts)) > LONG and (first := piece.find(b"\n") + 1):
+            parts.append(piece[:first])
+            data, piece = b"".join(parts), piece[first:]
+            parts.clear()
+            yield Block(data, offset, line)
+            offset, line = offset + len(data), line + 1
+            del data
         cut = piece.rfind(b"\n") + 1
         if cut:
             data = b"".join((*parts, piece[:cut])) if parts or cut < len(piece) else piece

@@ -31,6 +31,7 @@ from pipelines.dialects import forms
 from pipelines.discovery import drop_format
 from pipelines.files import sync_folder
 from pipelines.problems import DropHeldError, NightdropError
+from pipelines.sheets import MAX_RECORD
 
 REASONS_SUFFIX = ".reasons.csv"
 BOUNCE_FILE = re.compile(r".*\.[0-9a-f]{8}\.rejected\.(jsonl|ndjson|csv)(\.reasons\.csv)?", re.DOTALL)
@@ -44,8 +45,12 @@ _RUNS_IN_A_SPREADSHEET = r"^[=+\-@\t\r]"
 # A raw line may be a MiB long: few at a time bound the memory. Reasons are short.
 _LINES_AT_ONCE = 1024
 _REASONS_AT_ONCE = 100_000
+_NO_LINE = 2**63 - 1
 
-_LINES = "SELECT line, raw FROM rejected_lines WHERE business_date = ? AND path = ? ORDER BY line"
+_OF_A_DROP = f"FROM rejected_lines WHERE business_date = ? AND path = ? AND byte_length {{}} {MAX_RECORD}"
+_LINES = f"SELECT line, raw {_OF_A_DROP.format('<=')} AND line > ? AND line < ? ORDER BY line"
+_LONG_LINES = f"SELECT line, sha256, byte_offset, byte_length {_OF_A_DROP.format('>')} ORDER BY line"
+"""Too long a record is not asked of DuckDB, which would have it in memory as a whole."""
 _REASONS = """
     SELECT line, category, step, entity_id AS id, code, field, value, message, cause_date, cause_path, cause_line
     FROM rejections WHERE business_date = ? AND path = ? ORDER BY line, code, field, value, message
@@ -107,7 +112,7 @@ def write_bounce(
     """
     header, line_end = opening(original, archive, delimiter)
     starts = _Starts(first=header.count(b"\n") + 1)
-    sha256 = write_whole(folder / name, chain([header], _lines(con, original, line_end, starts)), issued=issued)
+    sha256 = write_whole(folder / name, chain([header], _lines(con, original, archive, line_end, starts)), issued=issued)
     lines = starts.frame()
     write_whole(folder / f"{name}{REASONS_SUFFIX}", (reasons or _reasons)(con, original, lines))
     return Bounce(name, sha256, lines.height)
@@ -169,6 +174,12 @@ class _Starts:
         self.bounce_lines.append(self.first + np.concatenate(([0], ends[:-1])))
         self.first += int(ends[-1])
 
+    def add_long(self, line: int, feeds: int) -> None:
+        """Add one record that has so many LF in it."""
+        self.lines.append(np.array([line], np.int64))
+        self.bounce_lines.append(np.array([self.first], np.int64))
+        self.first += feeds + 1
+
     def frame(self) -> pl.DataFrame:
         """Return `line` and `bounce_line` of every record, both Int64."""
         empty = np.empty(0, np.int64)
@@ -180,15 +191,40 @@ class _Starts:
         )
 
 
-def _lines(con: duckdb.DuckDBPyConnection, original: Original, line_end: bytes, starts: _Starts) -> Iterator[bytes]:
+def _lines(
+    con: duckdb.DuckDBPyConnection, original: Original, archive: Archive, line_end: bytes, starts: _Starts
+) -> Iterator[bytes]:
     """Yield the rejected records with their line ends, many at a time, and note in `starts` where they stand."""
     key = [original.business_date, original.path]
-    for batch in _batches(con, _LINES, key, _LINES_AT_ONCE):
+    before = 0
+    for line, sha256, offset, length in con.execute(_LONG_LINES, key).fetchall():
+        yield from _short_lines(con, [*key, before, line], line_end, starts)
+        yield from _long_line(archive, original, sha256, (line, offset, length), starts)
+        yield line_end
+        before = line
+    yield from _short_lines(con, [*key, before, _NO_LINE], line_end, starts)
+
+
+def _short_lines(con: duckdb.DuckDBPyConnection, where: list[object], line_end: bytes, starts: _Starts) -> Iterator[bytes]:
+    for batch in _batches(con, _LINES, where, _LINES_AT_ONCE):
         lines, raw = batch.columns
         if len(raw):
             starts.add(lines, raw)
             # Joined element by element the records lie in one buffer, one after the other.
             yield _bytes_of(pc.binary_join_element_wise(raw, pa.scalar(line_end, raw.type), pa.scalar(b"", raw.type)))
+
+
+def _long_line(
+    archive: Archive, original: Original, sha256: str, place: tuple[int, int, int], starts: _Starts
+) -> Iterator[bytes]:
+    """Yield the bytes of a record (line, byte_offset, byte_length), of the original or of a file that corrects it."""
+    line, offset, length = place
+    shape = drop_format(original.path.rpartition("/")[2]) if sha256 == original.sha256 else None
+    feeds = 0
+    for piece in archive.pieces_of(sha256, shape[1] if shape else None, offset, length):
+        feeds += piece.count(b"\n")
+        yield piece
+    starts.add_long(line, feeds)
 
 
 def _batches(con: duckdb.DuckDBPyConnection, query: str, parameters: list[object], rows: int) -> pa.RecordBatchReader:
@@ -233,7 +269,7 @@ def opening(original: Original, archive: Archive, delimiter: str = ",") -> tuple
 def _first_record(stream: BinaryIO, csv: re.Pattern[bytes] | None) -> bytes:
     """Return the first record with its line end, without BOM and the blank lines before it."""
     record = stream.readline().removeprefix(_BOM)
-    while record.endswith(b"\n") and not record.strip():
+    while record.endswith(b"\n") and record.isspace():
         record = stream.readline()
     while csv and not csv.fullmatch(record):
         more = stream.readline()

@@ -91,7 +91,7 @@ def transaction(con: duckdb.DuckDBPyConnection) -> Generator[None]:
 
 
 @contextmanager
-def handed_over(con: duckdb.DuckDBPyConnection, **frames: pl.DataFrame) -> Generator[None]:
+def handed_over(con: duckdb.DuckDBPyConnection, **frames: pl.DataFrame | pa.Table) -> Generator[None]:
     """Let the statements of the block read frames as tables of those names."""
     handed = {name: _Handed(frame) for name, frame in frames.items()}
     for name, rows in handed.items():
@@ -107,8 +107,8 @@ def handed_over(con: duckdb.DuckDBPyConnection, **frames: pl.DataFrame) -> Gener
 class _Handed:
     """A frame as DuckDB is given it: until a transaction ends DuckDB keeps what was registered in it, the rows need not stay."""
 
-    def __init__(self, frame: pl.DataFrame) -> None:
-        table = frame.to_arrow()
+    def __init__(self, frame: pl.DataFrame | pa.Table) -> None:
+        table = frame if isinstance(frame, pa.Table) else frame.to_arrow()
         # DuckDB shares the record batches among its threads.
         large = len(table) > _BATCH
         self._table = pa.Table.from_batches(table.combine_chunks().to_batches(_BATCH)) if large else table

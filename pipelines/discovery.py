@@ -34,6 +34,8 @@ _DATE = re.compile(
     re.ASCII,
 )
 _RUN = re.compile(r"([0-9]+)|[^0-9]+")
+_DEEPEST = 100
+"""Folders in folders that are looked into: a sender could make so many that they exhaust what looks."""
 _AFTER_ALL = (2, 0, "", "")
 
 
@@ -132,6 +134,9 @@ def discover(inbox: Path) -> list[Candidate]:
 
 def _walk(root: Path, folder: Path, above: tuple[Path, ...]) -> Iterator[Candidate]:
     """Yield what lies in `folder`; `above` are the real folders on the way to it, itself included."""
+    if len(above) > _DEEPEST:
+        yield _candidate(root, folder, None, ("unreadable", f"it lies more than {_DEEPEST} folders deep, and is not looked into"))
+        return
     try:
         with os.scandir(folder) as entries:
             names = [entry.name for entry in entries]
@@ -151,7 +156,7 @@ def _look_at(root: Path, location: Path, above: tuple[Path, ...]) -> Iterator[Ca
     try:
         link = location.is_symlink()
         status = location.stat()
-        real = location.resolve(strict=True)
+        real = Path(os.path.realpath(location, strict=True))  # resolve() has another error for a loop that came just now
     except FileNotFoundError:
         if link and not is_ignored(location.name):
             yield _candidate(root, location, None, ("not_a_file", "a symlink to nothing"))

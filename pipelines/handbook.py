@@ -27,7 +27,7 @@ HELD_WHEN = {
     "unknown_format": "the name does not end in `.jsonl`, `.ndjson` or `.csv`, plain or with `.gz` or `.zst`",
     "unreadable": "a damaged `.gz` or `.zst`, or no permission to read the file",
     "not_a_file": "a link out of the inbox, a pipe or a device",
-    "too_large": "it expands beyond the setting `max_expanded`",
+    "too_large": "it expands beyond the setting `max_expanded`, or a record beyond `max_line`",
     "truncated": "it breaks off: a last line without a line end that is no JSON; in CSV an open quote, or a last row with "
     "too few cells",
     "manifest_mismatch": "its `.manifest.json` tells another SHA-256 or another count of lines",

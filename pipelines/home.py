@@ -93,6 +93,8 @@ class Settings:
     """A drop with a larger share of records refused by themselves is held. Touches rules."""
     max_expanded: int = 64 * 1024**3
     """A drop that expands beyond so many bytes is held."""
+    max_line: int = 128 * 1024**2
+    """A drop with a longer record is held: the warehouse keeps the bytes of each refused one."""
     chunk_bytes: int = 16 * 1024 * 1024
     """How many uncompressed bytes are read and checked at a time."""
     publish_masked: bool = False

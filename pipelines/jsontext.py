@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ MAX_DEPTH = 64
 """Levels of objects and arrays; the outermost is the first."""
 
 _STRING_OR_BRACKET = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[\]{}]', re.DOTALL)
+_PIECE = 1024 * 1024
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
@@ -121,8 +123,11 @@ _ESCAPED_SURROGATE = re.compile(rb"\\\\|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})")
 
 def is_json(data: bytes) -> bool:
     """Tell whether `parse` takes these bytes, without building what they say: for lines of any size."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
     try:
-        data.decode()
+        for start in range(0, len(data), _PIECE):
+            decoder.decode(data[start : start + _PIECE])
+        decoder.decode(b"", final=True)
     except UnicodeDecodeError:
         return False
     open_marks: list[bytes] = []

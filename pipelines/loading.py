@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from itertools import islice
 
 import duckdb
 import polars as pl
@@ -16,16 +15,13 @@ import polars as pl
 from pipelines.causes import CAUSE, find_causes
 from pipelines.database import handed_over, query
 from pipelines.deciding import Decision, Living, Stage
+from pipelines.refused import RawLines, add_raw
 from pipelines.rewinding import BY_EVENT
 from pipelines.schema import TABLES
 from pipelines.settling import SPAN
 
-RawLines = Callable[[str, str, pl.DataFrame], Iterator[bytes]]
-"""Path and SHA-256 of a drop, and byte_offset, byte_length of records in it, ascending -> the bytes of one after the other."""
 _ROW_GROUP = 122_880
 """DuckDB's."""
-_RAW_BYTES = 32 * 1024 * 1024
-"""So many bytes of refused records are written at a time."""
 _POSITION = ("business_date", "path", "line")
 _FINDING = {
     "business_date": pl.Date(),
@@ -322,25 +318,6 @@ def _changes(stage: Stage, events: pl.DataFrame) -> pl.DataFrame:
     """Return the rows of the entity's table of changes; none for one without."""
     where = stage.settled.changes.join(events.select("pos", *_POSITION), on="pos", how="left")
     return where.rename({"id": stage.entity.id})
-
-
-def add_raw(con: duckdb.DuckDBPyConnection, refused: pl.DataFrame, raw_lines: RawLines) -> None:
-    """Keep the exact bytes of refused records, some at a time.
-
-    `refused`: rank, business_date, path, sha256 (of the drop), file (of the lines that stand in), line, byte_offset, byte_length.
-    """
-    ordered = refused.with_columns(sha256=pl.coalesce("file", "sha256")).sort("rank", "sha256", "byte_offset")
-    for (path, sha256), lines in ordered.group_by("path", "sha256", maintain_order=True):
-        pieces = raw_lines(str(path), str(sha256), lines.select("byte_offset", "byte_length"))
-        for some in _runs(lines, _RAW_BYTES):
-            raw = pl.Series(list(islice(pieces, len(some))), dtype=pl.Binary)
-            _insert(con, "rejected_lines", some.with_columns(raw=raw))
-
-
-def _runs(lines: pl.DataFrame, enough: int) -> list[pl.DataFrame]:
-    """Cut records into runs of about so many bytes."""
-    before = pl.col("byte_length").cum_sum() - pl.col("byte_length")
-    return lines.with_columns(run=before // enough).partition_by("run", maintain_order=True, include_key=False)
 
 
 def _write_records(con: duckdb.DuckDBPyConnection, stage: Stage, since: date) -> None:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-import stat
+import errno
+import os
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from pipelines.inbox import open_file
+from pipelines.problems import DropHeldError
+
 SUFFIX = ".manifest.json"
+_NONE = (errno.ENOENT, errno.ENAMETOOLONG)
+"""There is none; where the drop's own name leaves no room for it nobody could send one."""
 _LARGEST = 1024 * 1024
 _SHA256_DIGITS = 64
 
@@ -17,16 +23,15 @@ def read_manifest(drop: Path, inbox: Path) -> dict[str, Any] | None:
     """Return what a drop's sidecar says (`sha256`, `lines`), or under `problem` why it cannot be understood; None without one."""
     file = drop.with_name(drop.name + SUFFIX)
     try:
-        if file.is_symlink() and not file.resolve().is_relative_to(inbox.resolve()):
-            return {"problem": f"{file.name} is a symlink that leads out of the inbox"}
-        status = file.stat()
-        if not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST:
-            return {"problem": f"{file.name} is no regular file of at most 1 MiB"}
-        said = orjson.loads(file.read_bytes())
-    except FileNotFoundError:
-        return None
+        with os.fdopen(open_file(inbox, file), "rb") as stream:
+            content = stream.read(_LARGEST + 1)
+        if len(content) > _LARGEST:
+            return {"problem": f"{file.name} is larger than 1 MiB"}
+        said = orjson.loads(content)
+    except DropHeldError as held:
+        return {"problem": f"{file.name}: {held.detail}"}
     except OSError as error:
-        return {"problem": f"{file.name} cannot be read: {error.strerror}"}
+        return None if error.errno in _NONE else {"problem": f"{file.name} cannot be read: {error.strerror}"}
     except orjson.JSONDecodeError as error:
         return {"problem": f"{file.name} is not JSON: {error}"}
     return _understood(file.name, said)

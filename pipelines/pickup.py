@@ -7,7 +7,6 @@ counts only once it is whole.
 from __future__ import annotations
 
 import hashlib
-import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
@@ -26,6 +25,7 @@ from pipelines.discovery import Candidate, drop_format, held_by_name
 from pipelines.eventlog import EDITIONS, PartWriter
 from pipelines.files import read_json, write_json
 from pipelines.journals import is_journal
+from pipelines.limits import Limits
 from pipelines.problems import DropHeldError
 from pipelines.reading import Chunk, read_chunks
 from pipelines.sheets import UNREAD
@@ -82,7 +82,7 @@ class Unreachable(Exception):
         self.hold = hold
 
 
-def archive_drop(candidate: Candidate, archive: Archive, seen: Seen) -> tuple[str, int]:
+def archive_drop(candidate: Candidate, inbox: Path, archive: Archive, seen: Seen) -> tuple[str, int]:
     """Keep a drop's bytes as they were delivered; return their SHA-256 and how many they are.
 
     Raises Unreachable when they cannot be had.
@@ -94,7 +94,7 @@ def archive_drop(candidate: Candidate, archive: Archive, seen: Seen) -> tuple[st
         return known, archive.path(known).stat().st_size
     identity = _identity(candidate)
     try:
-        stored = archive.store(candidate.location, growing=is_journal(candidate.path))
+        stored = archive.store(candidate.location, inbox=inbox, growing=is_journal(candidate.path))
     except DropHeldError as held:
         raise Unreachable((held.reason, held.detail)) from held
     seen.remember(candidate, identity, stored.sha256)
@@ -108,7 +108,7 @@ def read_into_log(
     rules: RuleBook,
     *,
     chunk_bytes: int,
-    max_expanded: int,
+    limits: Limits,
     advance: Callable[[], None],
     sources: Sources = ANYBODY,
 ) -> None:
@@ -116,7 +116,7 @@ def read_into_log(
 
     `advance` is called when one is read.
     """
-    with closing(_Waiting(part, rules, chunk_bytes, max_expanded, sources)) as waiting:
+    with closing(_Waiting(part, rules, chunk_bytes, limits, sources)) as waiting:
         try:
             _read_all(waiting, editions, archive, rules, advance)
             part.close(_editions(editions, rules.fingerprint))
@@ -154,9 +154,10 @@ def _editions(editions: Sequence[Edition], rule_set: str) -> pl.DataFrame:
 class _Measured:
     """A stream that knows what went through it: how many bytes, their SHA-256, how many lines."""
 
-    def __init__(self, stream: BinaryIO, largest: int) -> None:
-        self._stream, self._largest = stream, largest
+    def __init__(self, stream: BinaryIO, limits: Limits) -> None:
+        self._stream, self._limits = stream, limits
         self._digest, self._size, self._feeds, self._last = hashlib.sha256(), 0, 0, b""
+        self._line_length = 0
 
     def read(self, size: int, /) -> bytes:
         """Return the next bytes, none at the end."""
@@ -165,8 +166,10 @@ class _Measured:
         self._size += len(piece)
         self._feeds += piece.count(b"\n")
         self._last = piece[-1:] or self._last
-        if self._size > self._largest:
-            raise DropHeldError("too_large", f"it expands beyond {self._largest:,} bytes (setting `max_expanded`)")
+        feed = piece.rfind(b"\n") + 1
+        self._line_length = len(piece) - feed + (0 if feed else self._line_length)
+        self._limits.assert_size(self._size)
+        self._limits.assert_line(self._feeds + 1, self._line_length)
         return piece
 
     @property
@@ -185,8 +188,8 @@ class _Measured:
 class _Waiting:
     """Chunks that were read and wait to be checked together: many small drops cost what one large one does."""
 
-    def __init__(self, part: PartWriter, rules: RuleBook, chunk_bytes: int, max_expanded: int, sources: Sources) -> None:
-        self._part, self._rules, self._chunk_bytes, self._max_expanded = part, rules, chunk_bytes, max_expanded
+    def __init__(self, part: PartWriter, rules: RuleBook, chunk_bytes: int, limits: Limits, sources: Sources) -> None:
+        self._part, self._rules, self._chunk_bytes, self._limits = part, rules, chunk_bytes, limits
         self._sources = sources
         self._senders: dict[int, str] = {}
         self._chunks: list[tuple[int, Chunk]] = []
@@ -206,11 +209,11 @@ class _Waiting:
         format, compression = shape
         path = corrected_path(edition.path)
         self._senders[number] = self._sources.name_of(path)
-        largest = sys.maxsize if edition.released or is_journal(path) else self._max_expanded
+        limits = Limits() if edition.released or is_journal(path) else self._limits
         with closing(archive.open_bytes(edition.sha256, compression)) as stream:
-            measured = _Measured(stream, largest)
+            measured = _Measured(stream, limits)
             try:
-                spans = self._read(number, measured, format, as_it_is=edition.released, path=path)
+                spans = self._read(number, measured, format, limits, as_it_is=edition.released, path=path)
             finally:
                 # Also of a drop that is held: the rest is read for its hash, which tells it from another one.
                 while measured.read(_PIECE):
@@ -221,7 +224,7 @@ class _Waiting:
             if compression is None and measured.sha256 != edition.sha256:
                 raise damaged(edition.path, edition.sha256)
 
-    def _read(self, number: int, stream: Readable, format: str, *, as_it_is: bool, path: str) -> int:
+    def _read(self, number: int, stream: Readable, format: str, limits: Limits, *, as_it_is: bool, path: str) -> int:
         """Read what is of that path, or what corrects it; return how many bytes records and filler have together."""
         spans = 0
         self._read_records[number] = 0
@@ -229,6 +232,8 @@ class _Waiting:
         for chunk in read_chunks(
             stream, format, chunk_bytes=self._chunk_bytes, as_it_is=as_it_is, journal=journal, dialect=dialect
         ):
+            for line, length in chunk.unread.filter(pl.col("code") == "line_too_long").select("line", "byte_length").iter_rows():
+                limits.assert_line(line, length)
             frames = [chunk.filler, chunk.unread, *chunk.sheets.values()]
             span = sum(int(frame["byte_span"].sum()) for frame in frames)
             spans += span

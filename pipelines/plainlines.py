@@ -19,7 +19,7 @@ import polars as pl
 import pyarrow as pa
 
 from pipelines import _lines
-from pipelines.blocks import Block
+from pipelines.blocks import LONG, Block
 from pipelines.csvs import Header
 from pipelines.jsonl import CATEGORIES, OTHER_CATEGORIES, json_types
 from pipelines.sheets import UNKNOWN
@@ -63,7 +63,12 @@ class Plain:
 
 
 def read_plain(block: Block, header: Header | None = None) -> Plain | None:
-    """Return what the plain lines of a block say, CSV under a header, else JSONL; None for a block too large to point into."""
+    """Return what the plain lines of a block say, CSV under a header, else JSONL; None for a block too large to point into.
+
+    None too for a block that is one long line: no such line is plain, and it would be copied.
+    """
+    if len(block.data) > LONG and block.data.find(b"\n", 0, -1) < 0:
+        return None
     names = b"" if header is None else "".join(header.columns).encode()
     if len(block.data) + len(names) > _MAX_TEXT or (header and len(header.columns) > _lines.MAX_COLUMNS):
         return None

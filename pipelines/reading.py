@@ -79,7 +79,9 @@ class _JsonlReader:
         length = content_length(data)
         if length == len(data) and not self.as_it_is and not is_whole(data):
             raise DropHeldError("truncated", f"line {line}, the last one, has no line end and is not valid JSON")
-        found.add((line, offset, length, len(data)), read_line(data[:length], journal=self.journal))
+        too_long = length > MAX_RECORD  # and not to be copied
+        said = Unread("line_too_long") if too_long else read_line(data[:length], journal=self.journal)
+        found.add((line, offset, length, len(data)), said)
 
     def finish(self, found: Findings) -> Chunk:
         """Nothing waits: no line needs another."""

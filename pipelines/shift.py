@@ -28,6 +28,7 @@ from pipelines.discovery import Candidate, drop_format, held_by_name, path_key
 from pipelines.eventlog import EventLog, PartWriter
 from pipelines.home import Home, Settings
 from pipelines.journals import is_journal
+from pipelines.limits import Limits
 from pipelines.loading import Loaded, Moment, load
 from pipelines.manifests import read_manifest
 from pipelines.pickup import Seen, Unreachable, archive_drop, read_into_log
@@ -134,6 +135,7 @@ class Shift:
         self.archive.sweep()
         self.log.sweep()
         self.rules = settings.rules()
+        self.limits = Limits(settings.max_expanded, settings.max_line)
         self._last_run = diary.last_run(con)
         self.book: Book = read_book(home.book, self._last_run)
         self.again: set[tuple[str, str]] = set()
@@ -164,7 +166,7 @@ class Shift:
         for candidate in batch:
             self.book.unread.pop(candidate.path, None)
             try:
-                sha256, size = archive_drop(candidate, self.archive, seen)
+                sha256, size = archive_drop(candidate, self.home.inbox, self.archive, seen)
             except Unreachable as held:
                 self.book.unread[candidate.path] = Unread(candidate.business_date, candidate.bytes, held.hold)
                 continue
@@ -196,7 +198,8 @@ class Shift:
                 if named and not (named[0] == "no_business_date" and edition.business_date):
                     break
                 is_logged = (*edition.key, edition.released) in logged
-                if edition.read_under != self.rules.fingerprint or (edition.hold is None and not is_logged):
+                limited = not edition.released and self.limits.are_others_than_in(edition.hold)
+                if limited or edition.read_under != self.rules.fingerprint or (edition.hold is None and not is_logged):
                     unread.append(edition)
                 if standing[edition.key].status not in ("held", "superseded"):
                     break
@@ -214,7 +217,7 @@ class Shift:
             self.rules,
             sources=self.settings.sources,
             chunk_bytes=self.settings.chunk_bytes,
-            max_expanded=self.settings.max_expanded,
+            limits=self.limits,
             advance=self.steps.advance,
         )
         for edition in batch:

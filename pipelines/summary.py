@@ -104,7 +104,7 @@ WHAT_NEXT: dict[str, str] = {
     "unreadable": "give this user the right to read it, or have a damaged file sent again; "
     "`nightdrop withdraw PATH` lets a damaged one go",
     "not_a_file": "put the file itself in the inbox: no link out of it, pipe or device",
-    "too_large": "have it sent in parts, or raise the limit it expands beyond; `nightdrop release PATH` takes it all the same",
+    "too_large": "have it sent in parts, or raise the limit that it tells of; `nightdrop release PATH` takes it all the same",
     "truncated": "it ends in the middle: have it sent again under the same name; `nightdrop release PATH` takes it as it is, "
     "`nightdrop withdraw PATH` lets it go",
     "manifest_mismatch": "file and manifest disagree: have both sent again; `nightdrop release PATH` takes the file as it is, "

@@ -113,8 +113,11 @@ def serve() -> None:
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 
 
-def read_on(published: Path) -> None:
-    """Ask the published warehouse until standard input ends; any error, half a run or step back ends with a traceback."""
+def read_on(published: Path, masked: Path | None = None) -> None:
+    """Ask the published warehouse until standard input ends; any error, half a run or step back ends with a traceback.
+
+    The masked one too, if given: it may be ahead of the other, never behind.
+    """
     import select
 
     import duckdb
@@ -132,6 +135,14 @@ def read_on(published: Path) -> None:
         assert orphans == 0
         assert runs >= last, (runs, last)
         last, reads = runs, reads + 1
+        if masked:
+            with duckdb.connect(str(masked), read_only=True) as con:
+                ((events, records, in_masked),) = con.execute(
+                    "SELECT (SELECT count(*) FROM events), (SELECT coalesce(sum(records), 0) FROM drops WHERE status = 'applied'), "
+                    "(SELECT count(*) FROM runs WHERE state = 'done')"
+                ).fetchall()
+            assert events == records, (events, records)
+            assert in_masked >= runs, (in_masked, runs)
         time.sleep(0.002)
     print(reads, flush=True)
 
@@ -169,4 +180,4 @@ class Process:
 
 
 if __name__ == "__main__":
-    {"serve": serve, "read": lambda: read_on(Path(sys.argv[2]))}[sys.argv[1]]()
+    {"serve": serve, "read": lambda: read_on(*map(Path, sys.argv[2:]))}[sys.argv[1]]()

@@ -357,3 +357,33 @@ def test_the_api_never_opens_the_working_warehouse_and_a_run_never_waits_for_it(
         assert service.follow() or service.records.client("C1") is not None
     finally:
         service.stop()
+
+
+@pytest.mark.parametrize("link", ["file", "folder"])
+def test_no_write_goes_through_a_link_out_of_the_inbox(tmp_path: Path, link: str) -> None:
+    home = home_in(tmp_path / "home")
+    outside = tmp_path / "elsewhere"
+    outside.mkdir()
+    (outside / "api.jsonl").write_bytes(b"somebody's file, without a line end")
+    if link == "folder":
+        journal_of(home).parent.symlink_to(outside)
+    else:
+        journal_of(home).parent.mkdir()
+        journal_of(home).symlink_to(outside / "api.jsonl")
+    journal = Journal(home.inbox)
+    assert list(journal.days()) == []
+    journal.mend()
+    with pytest.raises(JournalError, match="symlink that leads out of the inbox; nothing was written"):
+        journal.append(today(), [b"{}\n"])
+    assert [file.read_bytes() for file in outside.iterdir()] == [b"somebody's file, without a line end"]
+
+
+def test_no_write_goes_through_a_link_at_all(tmp_path: Path) -> None:
+    home = home_in(tmp_path / "home")
+    journal_of(home).parent.mkdir()
+    other = home.inbox / "2020-01-01.jsonl"
+    other.write_bytes(b"a drop")
+    journal_of(home).symlink_to(other)
+    with pytest.raises(JournalError, match="nothing was written"):
+        Journal(home.inbox).append(today(), [b"{}\n"])
+    assert other.read_bytes() == b"a drop"

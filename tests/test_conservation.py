@@ -14,7 +14,7 @@ import pytest
 from checked import create, line
 from homes import deliver, home_in, night, rows
 
-from pipelines import deciding, eventlog, loading, pickup, shift
+from pipelines import deciding, eventlog, loading, pickup, refused, shift
 from pipelines.home import Home
 from pipelines.problems import NightdropError
 
@@ -153,6 +153,11 @@ def of_the_log_written(kind: str) -> Mutant:
     return mutate
 
 
+def of_the_bytes_kept(patch: pytest.MonkeyPatch, change: Change) -> None:
+    insert = refused._insert
+    patch.setattr(refused, "_insert", lambda con, lines: insert(con, change(lines)))
+
+
 def of_loading(table: str) -> Mutant:
     def mutate(patch: pytest.MonkeyPatch, change: Change) -> None:
         insert = loading._insert
@@ -167,7 +172,7 @@ def of_loading(table: str) -> Mutant:
 
 CATEGORIES = ("client", "loan", "payment", "deposit")
 CHECKED = ("index", "reasons", "warnings", *(f"events {category}" for category in CATEGORIES))
-TABLES = ("events", "rejections", "warnings", "loan_changes", "rejected_lines")
+TABLES = ("events", "rejections", "warnings", "loan_changes")
 TABLES += ("clients", "loans", "payments", "deposits", "client_history", "loan_history", "payment_history", "deposit_history")
 MUTANTS: dict[str, Mutant] = {
     **{f"read {kind}": of_the_reader(kind) for kind in (*CATEGORIES, "unread", "filler")},
@@ -185,6 +190,7 @@ MUTANTS: dict[str, Mutant] = {
     },
     **{f"decide {kind}": of_a_call(shift, "decide", kind) for kind in ("events", "reasons", "warnings")},
     **{f"load {table}": of_loading(table) for table in TABLES},
+    "load rejected_lines": of_the_bytes_kept,
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import re
+import runpy
 import subprocess
 import sys
 import tomllib
@@ -53,6 +54,29 @@ def test_the_lock_has_every_declared_library() -> None:
         normal(name) for name in re.findall(r"^([A-Za-z0-9_.-]+)(?:\[.*\])?==", (ROOT / "requirements.lock").read_text(), re.M)
     }
     assert declared() <= locked
+
+
+HOLE = {"name": "a", "version": "1", "vulns": [{"id": "CVE-1", "fix_versions": ["2"]}]}
+SOUND = {"name": "b", "version": "1", "vulns": []}
+SILENT = {"name": "c", "skip_reason": "Dependency not found"}
+
+
+@pytest.mark.parametrize(
+    ("found", "code", "words"),
+    [
+        ([SOUND, SOUND], 0, "clean: no hole is known of 2 locked libraries."),
+        ([SOUND, HOLE], 1, "a 1: CVE-1, mended in 2"),
+        ([SOUND, SILENT], 2, "not audited: the registry does not answer about 1 of 2 libraries."),
+        ([HOLE, SILENT], 1, "not audited: the registry does not answer about 1 of 2 libraries."),
+        ([], 2, "not audited: the registry does not answer at all."),
+    ],
+)
+def test_a_library_of_which_the_registry_says_nothing_is_not_called_clean(
+    found: list[dict[str, object]], code: int, words: str
+) -> None:
+    told = runpy.run_path(str(ROOT / ".ci" / "audit.py"))["verdict"](found)
+    assert told[0] == code
+    assert words in told[1]
 
 
 # --- no network ---------------------------------------------------------------------------------------------------------

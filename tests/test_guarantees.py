@@ -20,7 +20,7 @@ TESTS = {name for file in (ROOT / "tests").glob("test_*.py") for name in re.find
 def test_every_promise_has_its_place_and_its_test(row: list[str]) -> None:
     promise, kept_in, without, tests = row
     assert promise and without
-    places = re.findall(r"`([\w/]+\.(?:py|c))`", kept_in)
+    places = re.findall(r"`([\w/.]+\.(?:py|c))`", kept_in)
     assert places and all((ROOT / place).is_file() for place in places), kept_in
     named = re.findall(r"`(test_\w+)`", tests)
     assert named and set(named) <= TESTS, set(named) - TESTS

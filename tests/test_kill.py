@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 
+import duckdb
 import pytest
 from homes import assert_same, deliver, home_in, rows, tables
 from killing import Process
@@ -18,10 +19,13 @@ from oracle import business_date, expected
 from scenarios import sample
 
 from pipelines.home import Home
+from pipelines.schema import TABLES
 
 DONE = ("0", "3")
 OURS = [
     r"warehouse\.duckdb",
+    r"warehouse\.masked\.duckdb",
+    r"state/mask\.key",
     r"state/(warehouse\.duckdb|lock|seen\.json|published\.json)",
     r"state/book/[^/.]+\.json",
     r"state/archive/[0-9a-f]{2}/[0-9a-f]{64}",
@@ -46,7 +50,7 @@ def servant() -> Iterator[Process]:
 @contextmanager
 def reader_of(home: Home) -> Iterator[None]:
     """Query the published warehouse throughout."""
-    reader = Process("read", str(home.warehouse))
+    reader = Process("read", str(home.warehouse), *([str(home.masked)] if home.masked.exists() else []))
     try:
         yield
     finally:
@@ -77,6 +81,12 @@ def assert_finished(home: Home, delivered: dict[str, bytes]) -> None:
     wanted = "SELECT business_date, sum(records) FROM drops WHERE status = 'applied' AND business_date IS NOT NULL GROUP BY 1"
     assert {day: count for day, count in told.items() if count} == {str(day): n for day, n in rows(home, wanted) if n}
     assert left_behind(home) == []
+    assert (home.root / "nightdrop.toml").exists() == home.masked.exists()
+    if home.masked.exists():
+        with duckdb.connect(str(home.masked), read_only=True) as con:
+            for table in TABLES:
+                assert con.execute(f"SELECT count(*) FROM {table}").fetchall() == rows(home, f"SELECT count(*) FROM {table}")
+            assert con.execute("SELECT * FROM runs").fetchall() == rows(home, "SELECT * FROM runs")
 
 
 def some_drops(number: int) -> dict[str, bytes]:
@@ -87,8 +97,8 @@ def some_drops(number: int) -> dict[str, bytes]:
 class Battery:
     """Homes to which drops come one scenario after the other, each taken in by a run that is killed and one that is not."""
 
-    def __init__(self, folder: Path, servant: Process, *, nights: int, chance: random.Random) -> None:
-        self.folder, self.servant, self.nights, self.chance = folder, servant, nights, chance
+    def __init__(self, folder: Path, servant: Process, *, nights: int, chance: random.Random, masked: bool = False) -> None:
+        self.folder, self.servant, self.nights, self.chance, self.masked = folder, servant, nights, chance, masked
         self.kills = self.finished_before = self.homes = 0
         self.furthest = 0
 
@@ -106,6 +116,8 @@ class Battery:
         deaths = list(deaths)
         while deaths:
             home, delivered = home_in(self.folder / f"home-{self.homes}"), {}
+            if self.masked:
+                (home.root / "nightdrop.toml").write_text("publish_masked = true\n")
             self.homes += 1
             self.night(home, delivered, [])
             with reader_of(home):
@@ -125,9 +137,11 @@ class Battery:
         assert_finished(home, delivered)
 
 
-def points_of_a_run(folder: Path, servant: Process) -> int:
+def points_of_a_run(folder: Path, servant: Process, *, masked: bool = False) -> int:
     """Return about how many points a run of these passes."""
     home = home_in(folder / "counted")
+    if masked:
+        (home.root / "nightdrop.toml").write_text("publish_masked = true\n")
     deliver(home, some_drops(7))
     point = 1
     while servant.ask(f"{home.root}\t{point}\t0") not in DONE:
@@ -135,20 +149,24 @@ def points_of_a_run(folder: Path, servant: Process) -> int:
     return point
 
 
-def test_killed_at_some_points_of_a_run_the_next_one_finishes_the_job(tmp_path: Path) -> None:
-    chance = random.Random(1)
+@pytest.mark.parametrize("masked", [False, True])
+def test_killed_at_some_points_of_a_run_the_next_one_finishes_the_job(tmp_path: Path, masked: bool) -> None:
+    chance = random.Random(1 + masked)
     with servant() as process:
-        battery = Battery(tmp_path, process, nights=3, chance=chance)
-        battery.work([(chance.randrange(1, 120), 0.0) for _ in range(6)] + [(0, chance.uniform(0.05, 0.5)) for _ in range(2)])
+        battery = Battery(tmp_path, process, nights=3, chance=chance, masked=masked)
+        # The masked file is published in the second half.
+        points = [chance.randrange(100, 180) for _ in range(4)] if masked else [chance.randrange(1, 180) for _ in range(6)]
+        battery.work([(point, 0.0) for point in points] + [(0, chance.uniform(0.05, 0.5)) for _ in range(2)])
     assert battery.kills >= 4
 
 
 @pytest.mark.long
-def test_killed_at_every_point_and_at_random_moments_the_next_run_finishes_the_job(tmp_path: Path) -> None:
-    chance = random.Random(2)
+@pytest.mark.parametrize("masked", [False, True])
+def test_killed_at_every_point_and_at_random_moments_the_next_run_finishes_the_job(tmp_path: Path, masked: bool) -> None:
+    chance = random.Random(2 + masked)
     with servant() as process:
-        most = points_of_a_run(tmp_path, process)
-        battery = Battery(tmp_path, process, nights=5, chance=chance)
+        most = points_of_a_run(tmp_path, process, masked=masked)
+        battery = Battery(tmp_path, process, nights=5, chance=chance, masked=masked)
         deaths = [(point, 0.0) for point in range(1, most)] + [(0, chance.uniform(0.01, 0.8)) for _ in range(250)]
         chance.shuffle(deaths)
         battery.work(deaths)

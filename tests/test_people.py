@@ -135,10 +135,14 @@ def said_in(text: str | bytes) -> list[str]:
 def test_no_name_address_or_document_is_in_what_a_run_says(tmp_path: Path) -> None:
     home = home_in(tmp_path / "home")
     deliver(home, marked_drops())
-    for words in (["run"], ["run", "--json"], ["status"], ["drops"], ["runs"]):
+    told, log = tmp_path / "told", tmp_path / "night.log"
+    (home.root / "nightdrop.toml").write_text(f'[hooks]\ncommand = ["tee", "{told}"]\nrejects_above = 0.1\n')
+    for words in (["run", "--verbose"], ["run", "--json"], ["run", "--log-file", str(log)], ["status"], ["drops"], ["runs"]):
         done = run(home, *words)
         assert done.returncode in (0, 3)
         assert said_in(done.stdout + done.stderr) == [], words
+    for said in (told, log, home.state / "nightdrop.log", home.state / "metrics.prom"):
+        assert said.stat().st_size and said_in(said.read_bytes()) == [], said
     assert not (home.state / "failures.log").exists()
 
 

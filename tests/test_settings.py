@@ -108,7 +108,7 @@ def test_a_variable_stands_above_the_file(tmp_path, monkeypatch):
     [
         (
             "chunk_byte = 1",
-            "chunk_byte: no such setting; there are quiet_seconds, hold_above, max_expanded, chunk_bytes, publish_masked, registration_patterns, sources, expected, inboxes, hooks",
+            "chunk_byte: no such setting; there are quiet_seconds, hold_above, max_expanded, max_line, chunk_bytes, publish_masked, registration_patterns, sources, expected, inboxes, hooks",
         ),
         ("chunk_bytes = 0", "chunk_bytes: .*got 0.*wanted a size of at least 1 byte"),
         ("chunk_bytes = -1", "chunk_bytes: .*got -1"),

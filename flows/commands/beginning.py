@@ -21,6 +21,9 @@ _SETTINGS = """\
 # A drop that expands beyond this size is held.
 # max_expanded = "64GiB"
 
+# A drop with a longer record is held. (From 1 MiB on a record is refused, and its bytes are kept; that takes some memory.)
+# max_line = "128MiB"
+
 # How many uncompressed bytes are read and checked at a time.
 # chunk_bytes = "32MiB"
 

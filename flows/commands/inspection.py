@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import stat
 from collections import Counter
 from contextlib import nullcontext, suppress
@@ -22,8 +23,9 @@ from pipelines.calendar import Missing, attendance
 from pipelines.database import connect
 from pipelines.discovery import Candidate, discover, path_key, paths_in
 from pipelines.home import Home
+from pipelines.inbox import open_file
 from pipelines.pickup import Seen
-from pipelines.problems import NightdropError, UsageError
+from pipelines.problems import DropHeldError, NightdropError, UsageError
 from pipelines.summary import WHAT_NEXT, DropResult
 
 _PENDING_SHOWN = 20
@@ -126,12 +128,12 @@ def _pending(home: Home, drops: list[dict[str, Any]]) -> tuple[list[str], str | 
         known.setdefault(drop["path"], []).append(drop)
     seen = Seen(home.state / "seen.json")
     try:
-        return [found.path for found in discover(home.inbox) if _is_new(found, known.get(found.path, []), seen)], None
+        return [found.path for found in discover(home.inbox) if _is_new(home, found, known.get(found.path, []), seen)], None
     except NightdropError as error:
         return [], str(error)
 
 
-def _is_new(found: Candidate, editions: list[dict[str, Any]], seen: Seen) -> bool:
+def _is_new(home: Home, found: Candidate, editions: list[dict[str, Any]], seen: Seen) -> bool:
     if found.hold or not editions:
         return not editions
     # What a newer edition replaced is new when it comes again.
@@ -139,13 +141,13 @@ def _is_new(found: Candidate, editions: list[dict[str, Any]], seen: Seen) -> boo
     if found.bytes not in {edition["bytes"] for edition in current}:
         return True
     try:
-        return (seen.hash_of(found) or _hash(found.location)) not in {edition["sha256"] for edition in current}
-    except OSError:  # known already when it could not be read then either
+        return (seen.hash_of(found) or _hash(home, found)) not in {edition["sha256"] for edition in current}
+    except (OSError, DropHeldError):  # known already when it could not be read then either
         return all(edition["sha256"] for edition in current)
 
 
-def _hash(file: Path) -> str:
-    with file.open("rb") as stream:
+def _hash(home: Home, found: Candidate) -> str:
+    with os.fdopen(open_file(home.inbox, found.location), "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
