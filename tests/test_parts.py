@@ -1,0 +1,175 @@
+"""Parts: a large change is decided a range of ids at a time, in memory that does not grow with it, and ends like any other."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from checked import create, line
+from homes import home_in, night, rows, tables
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipelines import database, deciding, eventlog
+from pipelines.eventlog import CHOSEN, EDITIONS, FIXES, NAMELESS, EventLog, Ids, PartWriter
+from pipelines.home import Home
+from pipelines.rewinding import rewind
+from pipelines.shift import working_warehouse
+
+WHOLE = 1 << 20
+SMALL = 200
+"""So few bytes at a time that nearly every record is a part of its own."""
+
+
+def update(category: str, key: str, **changes: Any) -> bytes:
+    return line(category, {"step": "update", f"{category}_id": key, **changes})
+
+
+def clients(first: int, count: int, **fields: Any) -> bytes:
+    return b"".join(line("client", create("client", client_id=f"C{n:04}", **fields)) for n in range(first, first + count))
+
+
+def loans(first: int, count: int, **fields: Any) -> bytes:
+    made = (create("loan", loan_id=f"L{n:04}", client_id=f"C{n:04}", **fields) for n in range(first, first + count))
+    return b"".join(line("loan", loan) for loan in made)
+
+
+MONDAY = clients(0, 20) + loans(0, 25) + b"no JSON\n" + line("client", create("client", client_id=7))
+TUESDAY = b"".join(update("client", f"C{n:04}", city="Oslo") for n in range(0, 30, 2)) + loans(25, 5)
+WEDNESDAY = line("client", {"step": "delete", "client_id": "C0003"}) + update("loan", "L0004", client_id="C0000") + loans(0, 2)
+LATE = clients(20, 10, email="x") + clients(20, 8)
+NIGHTS = [{"2026-11-16.jsonl": MONDAY}, {"2026-11-17.jsonl": TUESDAY, "2026-11-18.jsonl": WEDNESDAY}, {"2026-11-15.jsonl": LATE}]
+
+
+def after_all(folder: Path, chunk_bytes: int) -> tuple[Home, dict[str, Any]]:
+    home = home_in(folder)
+    for drops in NIGHTS:
+        night(home, drops, chunk_bytes=chunk_bytes)
+    return home, tables(home)
+
+
+def test_a_large_late_change_ends_like_a_small_one_and_tells_the_same_flips(tmp_path: Path) -> None:
+    homes = [after_all(tmp_path / str(size), size) for size in (WHOLE, SMALL)]
+    assert homes[0][1] == homes[1][1]
+    flips = "SELECT business_date, path, line, was, now, because_path FROM verdict_changes ORDER BY ALL"
+    told = [rows(home, flips) for home, _ in homes]
+    assert told[0] == told[1] != []
+    causes = "SELECT business_date, path, line, cause_path, cause_line FROM rejections WHERE cause_line IS NOT NULL ORDER BY ALL"
+    assert rows(homes[0][0], causes) == rows(homes[1][0], causes)
+
+
+def test_no_part_settles_more_than_its_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settled: list[int] = []
+    settle = deciding.settle
+
+    def counted(entity: Any, rules: Any, before: pl.DataFrame, events: pl.DataFrame, parents: pl.DataFrame) -> Any:
+        settled.append(len(events))
+        return settle(entity, rules, before, events, parents)
+
+    monkeypatch.setattr(deciding, "settle", counted)
+    data = clients(0, 1_000)
+    chunk = len(data) // 80  # a part is eight of them
+    done = night(home_in(tmp_path), {"2026-11-16.jsonl": data}, chunk_bytes=chunk)
+    assert done.applied == sum(settled) == 1_000
+    assert len(settled) >= 9
+    assert max(settled) < 200
+
+
+def test_a_hot_record_is_settled_whole_however_small_the_parts(tmp_path: Path) -> None:
+    data = clients(0, 1) + b"".join(update("client", "C0000", city=f"City {n}") for n in range(300))
+    home = home_in(tmp_path)
+    done = night(home, {"2026-11-16.jsonl": data}, chunk_bytes=SMALL)
+    assert done.applied == 301
+    assert rows(home, "SELECT city FROM clients") == [("City 299",)]
+
+
+def test_rewinding_to_a_date_leaves_what_stood_the_evening_before(tmp_path: Path) -> None:
+    home = home_in(tmp_path)
+    night(home, {"2026-11-16.jsonl": MONDAY})
+    before = tables(home)
+    night(home, {"2026-11-17.jsonl": TUESDAY, "2026-11-18.jsonl": WEDNESDAY})
+    with working_warehouse(home) as con, database.transaction(con):
+        rewind(con, date(2026, 11, 17))
+    with database.connect(home.working, read_only=True) as con:
+        for table in set(before) - {"drops"}:
+            assert con.execute(f"SELECT count(*) FROM {table}").fetchall() == [(len(before[table]),)], table
+        assert con.execute("SELECT count(*) FROM client_history WHERE valid_to IS NOT NULL").fetchall() == [(0,)]
+
+
+def test_rows_that_were_handed_over_in_a_transaction_are_free_again_before_it_ends(tmp_path: Path) -> None:
+    with database.connect(tmp_path / "w.duckdb") as con, database.transaction(con):
+        con.execute("CREATE TABLE numbers (n BIGINT)")
+        frame = pl.DataFrame({"n": range(10)}).to_arrow()
+        alive = weakref.ref(frame)
+        with database.handed_over(con, incoming=frame):
+            con.execute("INSERT INTO numbers FROM incoming")
+        del frame
+        gc.collect()
+        assert alive() is None
+        assert con.execute("SELECT count(*), sum(n) FROM numbers").fetchall() == [(10, 45)]
+
+
+def test_what_waits_for_a_whole_row_group_keeps_no_other_rows_texts() -> None:
+    from pipelines.loading import _by_itself
+
+    every = pl.DataFrame({"text": ["a text that is too long to lie within its view " * 40] * 10_000})
+    kept = _by_itself(every.slice(9_999))
+    assert kept.to_arrow().nbytes < every.to_arrow().nbytes / 100
+    assert kept.equals(every.slice(9_999))
+
+
+ids = st.text("ab0é\U0001f600", max_size=3)
+
+
+@given(st.lists(ids, max_size=60), st.integers(1, 9))
+def test_ranges_of_ids_hold_every_id_once_and_null_none(names: list[str], parts: int) -> None:
+    found = Ids.cut(pl.Series(names, dtype=pl.String), parts)
+    assert len(found) <= parts
+    frame = pl.DataFrame({"id": [*names, None]}, schema={"id": pl.String})
+    held = [frame.select(part.hold("id").fill_null(value=True)).to_series().to_list() for part in (*found, NAMELESS)]
+    assert [sum(column) for column in zip(*held, strict=True)] == [1] * len(frame)
+
+
+@pytest.mark.parametrize("by_id", [False, True])
+def test_the_log_gives_each_range_what_it_has_of_it_and_the_nameless_apart(tmp_path: Path, by_id: bool, monkeypatch: Any) -> None:
+    monkeypatch.setattr(eventlog, "_GROUP", 2)  # groups of few rows, as in a large file
+    monkeypatch.setattr(eventlog, "_SAMPLED", 1)
+    write = PartWriter.__init__
+    monkeypatch.setattr(PartWriter, "__init__", lambda self, folder, name, **_: write(self, folder, name, by_id=by_id))
+    home = home_in(tmp_path)
+    night(home, {"2026-11-16.jsonl": MONDAY + TUESDAY}, chunk_bytes=2_000)
+    log = EventLog(home.log)
+    (part,) = [place.name for place in home.log.iterdir() if not place.name.startswith(".")]
+    chosen = pl.DataFrame([(part, 0, 0, date(2026, 11, 16))], schema=CHOSEN, orient="row")
+    logged = log.read(chosen, pl.DataFrame(schema=FIXES))
+    whole = logged.index().collect()
+    assert len(whole) == logged_records(home)
+    ranges = {category: logged.ids(category, 5) for category in ("client", "loan")}
+    assert min(map(len, ranges.values())) >= 4
+    parts = [logged.of(one, category) for category, some in ranges.items() for one in some]
+    found = pl.concat([some.index().collect() for some in (*parts, logged.of(NAMELESS))])
+    assert found.sort("pos").equals(whole.sort("pos"))
+    for category, some in ranges.items():
+        events = pl.concat([logged.of(one, category).every(category).collect() for one in some])
+        assert events.sort("pos").equals(logged.every(category).collect().sort("pos"))
+
+
+def logged_records(home: Home) -> int:
+    ((count,),) = rows(home, "SELECT sum(records) FROM drops")
+    return int(count)
+
+
+def test_a_part_of_the_log_in_an_older_form_is_read_again(tmp_path: Path) -> None:
+    home = home_in(tmp_path)
+    night(home, {"2026-11-16.jsonl": MONDAY})
+    (part,) = home.log.iterdir()
+    pl.DataFrame(schema=EDITIONS).write_parquet(part / "editions.parquet")
+    again = night(home, {"2026-11-17.jsonl": TUESDAY})
+    assert again.events
+    with database.connect(home.warehouse, read_only=True) as con:
+        assert con.execute("SELECT count(*) FROM drops WHERE status = 'applied'").fetchall() == [(2,)]
