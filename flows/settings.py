@@ -81,7 +81,7 @@ _WANTED = {
     "hold_above": "a share from 0 to 1, such as 0.5",
     "max_expanded": 'a size of at least 1 byte, such as "64GiB"',
     "max_line": 'a size of at least 1 MiB, such as "128MiB"',
-    "chunk_bytes": 'a size of at least 1 byte, such as 33554432 or "32MiB"',
+    "chunk_bytes": 'a size of at least 1 byte, such as 16777216 or "16MiB"',
     "publish_masked": "true or false",
     "registration_patterns": declared.WANTED["registration_patterns"],
     "sources": "a table for each source, such as [sources.acme]",

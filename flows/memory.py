@@ -1,0 +1,19 @@
+"""How a process that runs for minutes on large columns has memory: of one heap, so that what one chunk leaves the next takes."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+
+_ARENA_MAX = -8
+"""As glibc's malloc.h has it."""
+
+
+def keep_one_heap() -> None:
+    """Have the C library give all threads memory of one heap.
+
+    With one a thread, as glibc does it, what one thread frees no other takes: reading 3,000,000 events kept 0.5 GB more, and more
+    with every chunk. Does nothing where the C library is another.
+    """
+    if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)):
+        mallopt(_ARENA_MAX, 1)
