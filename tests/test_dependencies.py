@@ -178,7 +178,17 @@ OURS = {
     "masking.py": {"name", "message", "inner", "_DIGITS", "' UNION ALL '.join(ids)", "statement"},
     "mornings.py": {"_REJECTIONS + _FIRST_ONES * cut"},
     "schema.py": {"_FINGERPRINT_MACRO", "_literal(schema_fingerprint())"},
-    "standing.py": {"columns", "entity.history", "entity.id", "shown", "entity.table"},
+    "rewinding.py": {"table", "entity.history", "entity.table"},
+    "standing.py": {
+        "columns",
+        "entity.history",
+        "entity.id",
+        "shown",
+        "source",
+        "which",
+        "_kept(entity)",
+        "_kept(ENTITIES[category])",
+    },
 }
 """What may be put into the text of a statement, per module: names of ours and SQL made of them, never a value."""
 ASKING = {"execute", "executemany", "sql", "query", "_rows"}
