@@ -14,7 +14,7 @@ import pytest
 from checked import create, line
 from homes import deliver, home_in, night, rows
 
-from pipelines import deciding, eventlog, loading, pickup, refused, shift
+from pipelines import appending, deciding, eventlog, loading, pickup, refused, shift
 from pipelines.home import Home
 from pipelines.problems import NightdropError
 
@@ -194,7 +194,13 @@ MUTANTS: dict[str, Mutant] = {
 }
 
 
-def assert_trips(home: Home, mutant: Mutant, fault: Callable[[pl.DataFrame, int], pl.DataFrame], share: float) -> None:
+IN_PARTS = MUTANTS | {f"decide {kind}": of_a_call(appending, "decide_some", kind) for kind in ("events", "reasons", "warnings")}
+"""The same where nothing stands after the night's drops, so that they are decided part by part."""
+
+
+def assert_trips(
+    home: Home, mutant: Mutant, fault: Callable[[pl.DataFrame, int], pl.DataFrame], share: float, **settings: Any
+) -> None:
     """Run a night with one row of a step's result lost or doubled: it must end, and the published warehouse stay."""
     before, reached = rows(home, "SELECT count(*) FROM events"), []
 
@@ -207,7 +213,7 @@ def assert_trips(home: Home, mutant: Mutant, fault: Callable[[pl.DataFrame, int]
     with pytest.MonkeyPatch.context() as patch:
         mutant(patch, change)
         with pytest.raises((NightdropError, RuntimeError)):
-            night(home)
+            night(home, **settings)
     assert reached
     assert rows(home, "SELECT count(*) FROM events") == before
 
@@ -215,6 +221,43 @@ def assert_trips(home: Home, mutant: Mutant, fault: Callable[[pl.DataFrame, int]
 @pytest.mark.parametrize(("name", "fault"), list(zip(list(MUTANTS)[::2], cycle(FAULTS), strict=False)))
 def test_a_row_lost_or_doubled_at_any_step_trips_the_gate(home: Home, name: str, fault: str) -> None:
     assert_trips(home, MUTANTS[name], FAULTS[fault], 0.5)
+
+
+@pytest.fixture(scope="module")
+def monday(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    home = home_in(tmp_path_factory.mktemp("monday"))
+    night(home, {"2026-11-16.jsonl": MONDAY})
+    return home
+
+
+@pytest.fixture
+def before_tuesday(monday: Home, tmp_path: Path) -> Home:
+    """A home after which nothing stands: what comes tonight is decided part by part."""
+    home = Home(tmp_path / "home")
+    shutil.copytree(monday.root, home.root)
+    deliver(home, {"2026-11-17.jsonl": TUESDAY})
+    return home
+
+
+@pytest.mark.parametrize("chunk_bytes", [200, 1 << 20])
+def test_without_a_fault_the_same_night_in_parts_passes(before_tuesday: Home, chunk_bytes: int) -> None:
+    assert night(before_tuesday, chunk_bytes=chunk_bytes).events > 0
+
+
+@pytest.mark.parametrize(("name", "fault"), list(zip(list(IN_PARTS)[1::2], cycle(FAULTS), strict=False)))
+def test_a_row_lost_or_doubled_in_any_part_trips_the_gate(before_tuesday: Home, name: str, fault: str) -> None:
+    assert_trips(before_tuesday, IN_PARTS[name], FAULTS[fault], 0.5, chunk_bytes=200)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("chunk_bytes", [200, 1 << 20])
+@pytest.mark.parametrize("share", [0.0, 1.0])
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("name", IN_PARTS)
+def test_any_row_lost_or_doubled_in_any_part_trips_the_gate(
+    before_tuesday: Home, name: str, fault: str, share: float, chunk_bytes: int
+) -> None:
+    assert_trips(before_tuesday, IN_PARTS[name], FAULTS[fault], share, chunk_bytes=chunk_bytes)
 
 
 @pytest.mark.long
