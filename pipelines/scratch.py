@@ -16,8 +16,8 @@ _SCRATCH = "scratch-"
 
 
 def sweep(home: Home) -> None:
-    """Remove what a killed block left. Only for the run that has the lock."""
-    for left in home.state.glob(f"{_SCRATCH}*"):
+    """Remove what a killed block left, and what DuckDB kept for it out of memory. Only for the run that has the lock."""
+    for left in (*home.state.glob(f"{_SCRATCH}*"), *home.state.glob(f"{home.working.name}.tmp")):
         shutil.rmtree(left)
 
 

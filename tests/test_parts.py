@@ -173,3 +173,13 @@ def test_a_part_of_the_log_in_an_older_form_is_read_again(tmp_path: Path) -> Non
     assert again.events
     with database.connect(home.warehouse, read_only=True) as con:
         assert con.execute("SELECT count(*) FROM drops WHERE status = 'applied'").fetchall() == [(2,)]
+
+
+def test_what_a_killed_run_kept_out_of_memory_goes_with_the_next(tmp_path: Path) -> None:
+    home = home_in(tmp_path)
+    night(home, {"2026-11-16.jsonl": MONDAY})
+    left = home.state / f"{home.working.name}.tmp"
+    left.mkdir()
+    (left / "duckdb_temp_storage_DEFAULT-0.tmp").write_bytes(b"people")
+    night(home, {"2026-11-17.jsonl": TUESDAY})
+    assert not left.exists()
