@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import replace
 from datetime import date
 from threading import Lock
@@ -17,7 +17,7 @@ from typing import Self
 import duckdb
 import polars as pl
 
-from pipelines import conservation, standing
+from pipelines import conservation, standing, threads
 from pipelines.causes import find_causes
 from pipelines.deciding import Decision, Living, decide_some
 from pipelines.eventlog import CHOSEN, NAMELESS, EventLog, Logged
@@ -144,7 +144,7 @@ class _Writer:
     """Writes one decision while the next is made, on the same connection in turns."""
 
     def __init__(self, con: duckdb.DuckDBPyConnection, places: pl.DataFrame, since: date, moment: Moment) -> None:
-        self._pool, self.turn = ThreadPoolExecutor(1), Lock()
+        self._pool, self.turn = threads.pool(1), Lock()
         self._adding = Adding(con, places, since=since, moment=moment, turn=self.turn)
         self._last: Future[None] | None = None
 

@@ -7,14 +7,13 @@ Touched are the records of the events that came or went, then, stage by stage, t
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
 
 import duckdb
 import polars as pl
 
-from pipelines import conservation, standing
+from pipelines import conservation, standing, threads
 from pipelines.eventlog import CHOSEN, EventLog, Logged, index_of
 from pipelines.settling import Settled, nothing_settled, settle
 from pipelines.standing import Standing
@@ -175,7 +174,7 @@ class _Deciding:
             self.stages[entity.category] = Stage(entity, touched, none, conservation.no_money(entity), nothing_settled(entity))
             self.changed[entity.category] = touched
             return
-        with ThreadPoolExecutor(1) as pool:
+        with threads.pool(1) as pool:
             # The log is read while the warehouse is asked.
             reading = pool.submit(self._logged, entity, touched)
             before = self.stands.records(entity, touched)

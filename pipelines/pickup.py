@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import closing
 from pathlib import Path
 from typing import BinaryIO
 
 import polars as pl
 
-from pipelines import conservation
+from pipelines import conservation, threads
 from pipelines.archive import Archive, damaged
 from pipelines.blocks import Readable
 from pipelines.book import Edition
@@ -194,7 +194,7 @@ class _Waiting:
         self._senders: dict[int, str] = {}
         self._chunks: list[tuple[int, Chunk]] = []
         self._bytes = 0
-        self._worker = ThreadPoolExecutor(1)
+        self._worker = threads.pool(1)
         self._checking: Future[None] | None = None
         self._read_records: dict[int, int] = {}
         """Records of each drop as the reader counted them."""

@@ -8,7 +8,6 @@ the caller to know.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
 from itertools import pairwise
@@ -18,7 +17,7 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from pipelines import _lines
+from pipelines import _lines, threads
 from pipelines.blocks import LONG, Block
 from pipelines.csvs import Header
 from pipelines.jsonl import CATEGORIES, OTHER_CATEGORIES, json_types
@@ -75,7 +74,7 @@ def read_plain(block: Block, header: Header | None = None) -> Plain | None:
     text = np.frombuffer(bytearray(block.data + names), dtype=np.uint8)
     columns = None if header is None else _columns(header, len(block.data))
     edges = _edges(block.data)
-    with ThreadPoolExecutor(_THREADS) as pool:
+    with threads.pool(_THREADS) as pool:
         read = pool.map(partial(_read, block, text, columns), edges[:-1], edges[1:])
         parts = list(read)
     sheets: dict[str, list[pl.DataFrame]] = {}

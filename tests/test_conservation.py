@@ -235,7 +235,7 @@ def before_tuesday(monday: Home, tmp_path: Path) -> Home:
     """A home after which nothing stands: what comes tonight is decided part by part."""
     home = Home(tmp_path / "home")
     shutil.copytree(monday.root, home.root)
-    deliver(home, {"2026-11-17.jsonl": TUESDAY})
+    deliver(home, {"2026-11-17.jsonl": TUESDAY + line("client", create("client", client_id="C0"))})
     return home
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 import weakref
 from datetime import date
 from pathlib import Path
@@ -15,7 +17,7 @@ from homes import home_in, night, rows, tables
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines import database, deciding, eventlog
+from pipelines import database, deciding, eventlog, threads
 from pipelines.eventlog import CHOSEN, EDITIONS, FIXES, NAMELESS, EventLog, Ids, PartWriter
 from pipelines.home import Home
 from pipelines.rewinding import rewind
@@ -121,6 +123,15 @@ def test_what_waits_for_a_whole_row_group_keeps_no_other_rows_texts() -> None:
     kept = _by_itself(every.slice(9_999))
     assert kept.to_arrow().nbytes < every.to_arrow().nbytes / 100
     assert kept.equals(every.slice(9_999))
+
+
+def test_polars_has_met_numpy_and_arrow_before_there_is_a_thread() -> None:
+    # It imports them where it first meets them, and two threads that do so at once break it.
+    asks = "import pipelines.threads, polars._dependencies as met; print(type(met.numpy).__name__, type(met.pyarrow).__name__)"
+    done = subprocess.run([sys.executable, "-c", asks], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["module", "module"]
+    makers = [file.name for file in Path(threads.__file__).parent.glob("*.py") if "ThreadPoolExecutor(" in file.read_text()]
+    assert makers == ["threads.py"]
 
 
 ids = st.text("ab0é\U0001f600", max_size=3)
