@@ -13,7 +13,7 @@ from oracle import expected
 from scenarios import drops, sample
 
 QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example]
-CHUNKS = (40, 300, 1 << 20)
+CHUNKS = (150, 1_000, 1 << 20)
 
 
 def one_night(folder: Path, scenario: dict[str, bytes], chunk_bytes: int) -> None:

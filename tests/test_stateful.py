@@ -23,7 +23,7 @@ from scenarios import FOLDERS, FORMATS, PRELUDE, entry, sample
 
 DATES = ["2025-01-05", "2025-01-06", "2025-01-07"]
 DAMAGES = ["none"] * 8 + ["cut"]
-CHUNKS = (1, 60, 400, 1 << 20)
+CHUNKS = (20, 200, 1_000, 1 << 20)
 QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example, HealthCheck.filter_too_much]
 SHORT = settings(max_examples=6, stateful_step_count=16, deadline=None, suppress_health_check=QUIET)
 LONG = settings(max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=QUIET)
