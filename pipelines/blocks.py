@@ -37,11 +37,13 @@ def whole_lines(stream: Readable, chunk_bytes: int) -> Iterator[Block]:
     """
     offset, line = 0, 1
     parts: list[bytes] = []
+    waiting = 0
     while piece := stream.read(chunk_bytes):
-        if parts and sum(map(len, parts)) > LONG and (first := piece.find(b"\n") + 1):
+        if waiting > LONG and (first := piece.find(b"\n") + 1):
             parts.append(piece[:first])
             data, piece = b"".join(parts), piece[first:]
             parts.clear()
+            waiting = 0
             yield Block(data, offset, line)
             offset, line = offset + len(data), line + 1
             del data
@@ -49,12 +51,14 @@ def whole_lines(stream: Readable, chunk_bytes: int) -> Iterator[Block]:
         if cut:
             data = b"".join((*parts, piece[:cut])) if parts or cut < len(piece) else piece
             parts.clear()
+            waiting = 0
             yield Block(data, offset, line)
             offset += len(data)
             line += data.count(b"\n")
             piece = piece[cut:]
         if piece:
             parts.append(piece)
+            waiting += len(piece)
     if parts:
         yield Block(b"".join(parts), offset, line)
 

@@ -15,6 +15,7 @@ from polars.testing import assert_frame_equal
 from reading_frames import Read, read
 
 import pipelines.reading
+from pipelines.blocks import whole_lines
 from pipelines.problems import DropHeldError, NightdropError
 from pipelines.reading import Chunk, read_chunks
 from pipelines.sheets import FILLER, UNREAD
@@ -230,3 +231,13 @@ def test_bytes_that_do_not_add_up_are_an_error_not_a_drop() -> None:
         tiled_to(chunk, 0)
     assert tiled_to(Chunk({}, chunk.unread, filler.head(1)), 0) == 3
     assert tiled_to(Chunk({}, chunk.unread, filler.clear()), 7) == 7
+
+
+def test_a_line_in_a_million_pieces_costs_what_its_length_costs() -> None:
+    data = b"x" * 1_000_000 + b"\nab\nc"
+    blocks = list(whole_lines(io.BytesIO(data), 1))  # hours, where each piece looks at those before it
+    assert [(block.data[-2:], block.offset, block.line) for block in blocks] == [
+        (b"x\n", 0, 1),
+        (b"b\n", 1_000_001, 2),
+        (b"c", 1_000_004, 3),
+    ]
