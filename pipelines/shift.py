@@ -29,8 +29,9 @@ from pipelines.eventlog import EventLog, PartWriter
 from pipelines.home import Home, Settings
 from pipelines.journals import is_journal
 from pipelines.limits import Limits
-from pipelines.loading import Loaded, Moment, load
+from pipelines.loading import Loaded, load
 from pipelines.manifests import read_manifest
+from pipelines.moment import Moment
 from pipelines.pickup import Seen, Unreachable, archive_drop, read_into_log
 from pipelines.problems import NightdropError
 from pipelines.summary import DropResult, Progress, RootCause, StepRunner

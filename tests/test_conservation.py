@@ -14,7 +14,7 @@ import pytest
 from checked import create, line
 from homes import deliver, home_in, night, rows
 
-from pipelines import appending, deciding, eventlog, loading, pickup, refused, shift
+from pipelines import appending, deciding, eventlog, inserting, pickup, shift
 from pipelines.home import Home
 from pipelines.problems import NightdropError
 
@@ -153,19 +153,14 @@ def of_the_log_written(kind: str) -> Mutant:
     return mutate
 
 
-def of_the_bytes_kept(patch: pytest.MonkeyPatch, change: Change) -> None:
-    insert = refused._insert
-    patch.setattr(refused, "_insert", lambda con, lines: insert(con, change(lines)))
-
-
 def of_loading(table: str) -> Mutant:
     def mutate(patch: pytest.MonkeyPatch, change: Change) -> None:
-        insert = loading._insert
+        insert = inserting.insert
 
         def mutated(con: Any, name: str, frame: pl.DataFrame) -> None:
             insert(con, name, change(frame) if name == table and not frame.is_empty() else frame)
 
-        patch.setattr(loading, "_insert", mutated)
+        patch.setattr(inserting, "insert", mutated)
 
     return mutate
 
@@ -174,6 +169,7 @@ CATEGORIES = ("client", "loan", "payment", "deposit")
 CHECKED = ("index", "reasons", "warnings", *(f"events {category}" for category in CATEGORIES))
 TABLES = ("events", "rejections", "warnings", "loan_changes")
 TABLES += ("clients", "loans", "payments", "deposits", "client_history", "loan_history", "payment_history", "deposit_history")
+TABLES += ("rejected_lines",)
 MUTANTS: dict[str, Mutant] = {
     **{f"read {kind}": of_the_reader(kind) for kind in (*CATEGORIES, "unread", "filler")},
     **{f"check {kind}": of_a_call(pickup, "check", kind) for kind in CHECKED},
@@ -190,7 +186,6 @@ MUTANTS: dict[str, Mutant] = {
     },
     **{f"decide {kind}": of_a_call(shift, "decide", kind) for kind in ("events", "reasons", "warnings")},
     **{f"load {table}": of_loading(table) for table in TABLES},
-    "load rejected_lines": of_the_bytes_kept,
 }
 
 
@@ -276,14 +271,14 @@ def test_without_a_fault_the_same_night_passes(home: Home) -> None:
 
 @pytest.mark.parametrize("field", ["amount", "fee"])
 def test_money_that_no_event_explains_trips_the_gate(home: Home, monkeypatch: pytest.MonkeyPatch, field: str) -> None:
-    insert = loading._insert
+    insert = inserting.insert
 
     def mutated(con: Any, name: str, frame: pl.DataFrame) -> None:
         if name in ("payments", "payment_history"):  # in step with each other, so no other check sees it
             frame = frame.with_columns((pl.col(field) + pl.lit(1).cast(pl.Decimal(18, 4))).cast(pl.Decimal(18, 4)))
         insert(con, name, frame)
 
-    monkeypatch.setattr(loading, "_insert", mutated)
+    monkeypatch.setattr(inserting, "insert", mutated)
     with pytest.raises(NightdropError, match=f"table payments: .* is what the applied events add up to in {field}"):
         night(home)
 
