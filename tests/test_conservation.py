@@ -16,6 +16,7 @@ from homes import deliver, home_in, night, rows
 
 from pipelines import appending, deciding, eventlog, inserting, pickup, shift
 from pipelines.home import Home
+from pipelines.logged import Logged
 from pipelines.problems import NightdropError
 
 Change = Callable[[pl.DataFrame], pl.DataFrame]
@@ -119,15 +120,15 @@ def of_a_call(owner: Any, name: str, kind: str) -> Mutant:
 
 def of_the_log_read(kind: str) -> Mutant:
     def mutate(patch: pytest.MonkeyPatch, change: Change) -> None:
-        wanted, every = kind.removeprefix("events "), eventlog.Logged.every
-        index = eventlog.Logged.index
+        wanted, every = kind.removeprefix("events "), Logged.every
+        index = Logged.index
 
         def of_a_kind(self: Any, asked: str) -> pl.LazyFrame:
             return change(every(self, asked).collect()).lazy() if asked == wanted else every(self, asked)
 
-        patch.setattr(eventlog.Logged, "every", of_a_kind)
+        patch.setattr(Logged, "every", of_a_kind)
         if kind == "index":
-            patch.setattr(eventlog.Logged, "index", lambda self: change(index(self).collect()).lazy())
+            patch.setattr(Logged, "index", lambda self: change(index(self).collect()).lazy())
 
     return mutate
 
