@@ -18,7 +18,8 @@ from pipelines.home import Home, Settings
 from pipelines.moment import Moment
 from pipelines.publishing import publish, publish_masked, withdraw
 from pipelines.reporting import days_told_otherwise, write_reports
-from pipelines.shift import Outcome, Shift, Steps, working_warehouse
+from pipelines.shift import Outcome, Shift, working_warehouse
+from pipelines.steps import Steps
 from pipelines.summary import Night, Progress, StepRunner
 
 
