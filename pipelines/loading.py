@@ -12,7 +12,7 @@ import polars as pl
 
 from pipelines import inserting
 from pipelines.causes import CAUSE, find_causes
-from pipelines.database import handed_over, query
+from pipelines.database import ROW_GROUP, handed_over, query
 from pipelines.deciding import Decision, Living, Stage
 from pipelines.flips import Verdicts, write_flips
 from pipelines.moment import Moment
@@ -21,8 +21,6 @@ from pipelines.rewinding import BY_EVENT
 from pipelines.schema import TABLES
 from pipelines.settling import SPAN
 
-_ROW_GROUP = 122_880
-"""DuckDB's."""
 _POSITION = ("business_date", "path", "line")
 _FINDING = {
     "business_date": pl.Date(),
@@ -128,7 +126,7 @@ class Adding:
             return
         rows = inserting.columns_of(table, frame)
         every = pl.concat([self._waiting[table], rows]) if table in self._waiting else rows
-        whole = len(every) - len(every) % _ROW_GROUP
+        whole = len(every) - len(every) % ROW_GROUP
         with self._turn:
             inserting.insert(self._con, table, every.head(whole))
         self._waiting[table] = _by_itself(every.slice(whole))
