@@ -14,8 +14,8 @@ import polars as pl
 
 from api.publication import Edition
 from pipelines.checking import Checked, check
-from pipelines.eventlog import LINES_A_DROP
 from pipelines.journals import journal_path
+from pipelines.logform import LINES_A_DROP
 from pipelines.reading import read_chunks
 from pipelines.sheets import UNREAD
 from validation.rulebook import RuleBook

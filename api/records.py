@@ -21,9 +21,9 @@ from api.pending import Pending, checked, pending, placed
 from api.presenting import columns
 from api.publication import Publication, frame_of
 from api.redeciding import Redecided, redecide
-from pipelines.eventlog import LINES_A_DROP
 from pipelines.home import Home
 from pipelines.journals import journal_path
+from pipelines.logform import LINES_A_DROP
 from pipelines.problems import NightdropError
 from pipelines.settling import Settled, lives_schema, settle
 from pipelines.sources import ANYBODY, Sources

@@ -23,8 +23,9 @@ from pipelines.database import query
 from pipelines.deciding import Living, Stage, decide
 from pipelines.diary import last_rule_set
 from pipelines.discovery import path_key
-from pipelines.eventlog import EDITIONS, FIXES, EventLog, PartWriter
+from pipelines.eventlog import EventLog, PartWriter
 from pipelines.home import Home
+from pipelines.logform import EDITIONS, FIXES
 from pipelines.problems import NightdropError
 from pipelines.sources import Sources
 from validation.rulebook import RuleBook

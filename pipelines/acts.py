@@ -23,7 +23,8 @@ from pipelines.night import work_a_shift
 from pipelines.problems import DropHeldError, NightdropError, UsageError
 from pipelines.resubmitting import match
 from pipelines.scratch import scratch_copy
-from pipelines.shift import Shift, Steps
+from pipelines.shift import Shift
+from pipelines.steps import Steps
 from pipelines.summary import Night, Progress
 
 

@@ -20,8 +20,12 @@ import polars as pl
 from pipelines import conservation, standing, threads
 from pipelines.causes import find_causes
 from pipelines.deciding import Decision, Living, decide_some
-from pipelines.eventlog import CHOSEN, NAMELESS, EventLog, Logged
-from pipelines.loading import Adding, Loaded, Moment, Verdicts, write_flips
+from pipelines.eventlog import EventLog
+from pipelines.flips import Verdicts, write_flips
+from pipelines.loading import Adding, Loaded
+from pipelines.logform import CHOSEN
+from pipelines.logged import NAMELESS, Logged
+from pipelines.moment import Moment
 from pipelines.refused import RawLines, add_raw
 from pipelines.rewinding import rewind
 from validation.entities import ENTITIES

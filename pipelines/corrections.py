@@ -17,7 +17,7 @@ from pipelines.archive import Archive
 from pipelines.book import Book, Edition
 from pipelines.database import handed_over
 from pipelines.discovery import drop_format
-from pipelines.eventlog import FIXES
+from pipelines.logform import FIXES
 
 _PLACE = ".resubmitted/"
 """In front of the path of what it corrects: a resubmitted file in the log. No drop's path begins with a dot."""

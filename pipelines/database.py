@@ -17,8 +17,8 @@ import pyarrow as pa
 
 from pipelines.problems import NightdropError
 
-_BATCH = 122_880
-"""Rows of a large frame that DuckDB is given at a time: as many as it keeps together."""
+ROW_GROUP = 122_880
+"""So many rows DuckDB keeps together, and is given at a time of a large frame."""
 STORAGE_VERSION = "v1.5.0"
 """New files are written in this format, so that analysts' clients from DuckDB 1.5 on can read them."""
 
@@ -110,8 +110,8 @@ class _Handed:
     def __init__(self, frame: pl.DataFrame | pa.Table) -> None:
         table = frame if isinstance(frame, pa.Table) else frame.to_arrow()
         # DuckDB shares the record batches among its threads.
-        large = len(table) > _BATCH
-        self._table = pa.Table.from_batches(table.combine_chunks().to_batches(_BATCH)) if large else table
+        large = len(table) > ROW_GROUP
+        self._table = pa.Table.from_batches(table.combine_chunks().to_batches(ROW_GROUP)) if large else table
 
     def take_back(self) -> None:
         del self._table

@@ -14,7 +14,9 @@ import duckdb
 import polars as pl
 
 from pipelines import conservation, standing, threads
-from pipelines.eventlog import CHOSEN, EventLog, Logged, index_of
+from pipelines.eventlog import EventLog
+from pipelines.logform import CHOSEN, index_of
+from pipelines.logged import Logged
 from pipelines.settling import Settled, nothing_settled, settle
 from pipelines.standing import Standing
 from validation.entities import ENTITIES

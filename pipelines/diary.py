@@ -16,7 +16,7 @@ import duckdb
 
 from pipelines.files import read_json, write_json
 from pipelines.home import Home
-from pipelines.loading import Moment
+from pipelines.moment import Moment
 
 
 @dataclass(frozen=True, slots=True)

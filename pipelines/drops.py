@@ -15,7 +15,7 @@ from pipelines.book import Book, Edition
 from pipelines.database import handed_over, query
 from pipelines.discovery import path_key
 from pipelines.living import Standing
-from pipelines.loading import Moment
+from pipelines.moment import Moment
 from pipelines.summary import DropResult
 
 _ROW = {

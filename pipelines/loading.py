@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import time
-import uuid
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 
 import duckdb
 import polars as pl
 
+from pipelines import inserting
 from pipelines.causes import CAUSE, find_causes
-from pipelines.database import handed_over, query
+from pipelines.database import ROW_GROUP, handed_over, query
 from pipelines.deciding import Decision, Living, Stage
+from pipelines.flips import Verdicts, write_flips
+from pipelines.moment import Moment
 from pipelines.refused import RawLines, add_raw
 from pipelines.rewinding import BY_EVENT
 from pipelines.schema import TABLES
 from pipelines.settling import SPAN
 
-_ROW_GROUP = 122_880
-"""DuckDB's."""
 _POSITION = ("business_date", "path", "line")
 _FINDING = {
     "business_date": pl.Date(),
@@ -33,41 +32,6 @@ _FINDING = {
     "message": pl.String(),
 }
 """What is said of an event, a row a rejection or warning."""
-_VERDICT = {
-    "business_date": pl.Date(),
-    "path": pl.String(),
-    "line": pl.Int64(),
-    "rank": pl.Int64(),
-    "was": pl.String(),
-    "verdict": pl.String(),
-}
-"""What a verdict was and is."""
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """Which run decides, and when."""
-
-    run_id: str
-    at: datetime
-    """UTC."""
-    began: float = field(default_factory=time.monotonic)
-
-    @classmethod
-    def now(cls) -> Moment:
-        """Return the moment of a run that begins. Its id tells the time, and nothing is decided by it: clocks jump back."""
-        at = datetime.now(UTC)
-        return cls(f"{at:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}", at)
-
-    @property
-    def finished(self) -> datetime:
-        """Return the time now, UTC, by a clock that nobody sets while a run goes on: never before `at`."""
-        return self.at + timedelta(seconds=time.monotonic() - self.began)
-
-    @property
-    def naive(self) -> datetime:
-        """Return `at` as the warehouse keeps it: UTC without zone."""
-        return self.at.replace(tzinfo=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,35 +49,6 @@ class Loaded:
     reasons: Mapping[str, int] = field(default_factory=dict)
 
 
-class Verdicts:
-    """The verdicts of all events whose drop goes and comes back with the same bytes, kept while they are decided again."""
-
-    def __init__(self, con: duckdb.DuckDBPyConnection, living: Living) -> None:
-        self.con = con
-        back = living.gone.join(living.drops.filter("added"), on=["business_date", "path", "sha256"], how="semi")
-        self.any = not back.is_empty()
-        if not self.any:
-            return
-        with handed_over(con, back=back):
-            con.execute(
-                "CREATE TEMP TABLE stood AS SELECT e.business_date, e.path, e.line, e.verdict AS was FROM events AS e "
-                "SEMI JOIN back ON back.business_date = e.business_date AND back.path = e.path"
-            )
-
-    def changed(self, places: pl.DataFrame) -> pl.DataFrame:
-        """Return business_date, path, line, rank, was, verdict of those that are other now, and forget all."""
-        if not self.any:
-            return pl.DataFrame(schema=_VERDICT)
-        found = query(
-            self.con,
-            "SELECT e.business_date, e.path, e.line, s.was, e.verdict FROM events AS e JOIN stood AS s "
-            "ON s.business_date = e.business_date AND s.path = e.path AND s.line = e.line WHERE s.was <> e.verdict",
-        )
-        self.con.execute("DROP TABLE stood")
-        ranks = places.select("business_date", "path", "rank")
-        return found.join(ranks, on=["business_date", "path"], how="left", maintain_order="left").select(*_VERDICT)
-
-
 def load(
     con: duckdb.DuckDBPyConnection, decision: Decision, living: Living, *, since: date, raw_lines: RawLines, moment: Moment
 ) -> Loaded:
@@ -127,7 +62,7 @@ def load(
     retold = _write_findings(con, decision, events)
     for stage in decision.stages:
         if stage.entity.watched:
-            _insert(con, f"{stage.entity.category}_changes", _changes(stage, events))
+            inserting.insert(con, f"{stage.entity.category}_changes", _changes(stage, events))
     _delete_lines(con, ["rejected_lines"], again)
     decided_here = pl.concat([events.filter("added"), again.select(events.columns)])
     add_raw(con, decided_here.filter(pl.col("verdict") == "rejected"), raw_lines)
@@ -183,17 +118,17 @@ class Adding:
     def finish(self) -> None:
         """Write the rows that wait."""
         for table, frame in self._waiting.items():
-            _insert(self._con, table, frame)
+            inserting.insert(self._con, table, frame)
         self._waiting.clear()
 
     def _add(self, table: str, frame: pl.DataFrame) -> None:
         if frame.is_empty():
             return
-        rows = _columns_of(table, frame)
+        rows = inserting.columns_of(table, frame)
         every = pl.concat([self._waiting[table], rows]) if table in self._waiting else rows
-        whole = len(every) - len(every) % _ROW_GROUP
+        whole = len(every) - len(every) % ROW_GROUP
         with self._turn:
-            _insert(self._con, table, every.head(whole))
+            inserting.insert(self._con, table, every.head(whole))
         self._waiting[table] = _by_itself(every.slice(whole))
 
 
@@ -255,8 +190,8 @@ def _differing(con: duckdb.DuckDBPyConnection, events: pl.DataFrame, stood: pl.D
 
 def _write_events(con: duckdb.DuckDBPyConnection, added: pl.DataFrame, again: pl.DataFrame) -> None:
     _delete_lines(con, ["events"], again)
-    _insert(con, "events", added)
-    _insert(con, "events", again)
+    inserting.insert(con, "events", added)
+    inserting.insert(con, "events", again)
 
 
 def _delete_lines(con: duckdb.DuckDBPyConnection, tables: Iterable[str], events: pl.DataFrame) -> None:
@@ -268,18 +203,6 @@ def _delete_lines(con: duckdb.DuckDBPyConnection, tables: Iterable[str], events:
                 f"DELETE FROM {table} AS t USING those "
                 "WHERE t.business_date = those.business_date AND t.path = those.path AND t.line = those.line"
             )
-
-
-def _insert(con: duckdb.DuckDBPyConnection, table: str, frame: pl.DataFrame) -> None:
-    """Insert the table's columns out of a frame; columns it lacks are NULL."""
-    if frame.is_empty():
-        return
-    with handed_over(con, incoming=_columns_of(table, frame)):
-        con.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming")
-
-
-def _columns_of(table: str, frame: pl.DataFrame) -> pl.DataFrame:
-    return frame.select(name for name in TABLES[table].names if name in frame.columns)
 
 
 def _write_findings(con: duckdb.DuckDBPyConnection, decision: Decision, events: pl.DataFrame) -> pl.DataFrame:
@@ -295,7 +218,7 @@ def _write_findings(con: duckdb.DuckDBPyConnection, decision: Decision, events: 
         was = _taken_out(con, table, again)
         retold |= set(was.select(*_FINDING).iter_rows()) ^ set(now.filter(~pl.col("added")).select(*_FINDING).iter_rows())
         # What is said again keeps its cause until `find_causes` finds another.
-        _insert(con, table, now.join(was, on=list(_FINDING), how="left", nulls_equal=True) if len(was) else now)
+        inserting.insert(con, table, now.join(was, on=list(_FINDING), how="left", nulls_equal=True) if len(was) else now)
     if not next(stage for stage in decision.stages if stage.entity.watched).touched.is_empty():
         _delete_lines(con, ["loan_changes"], again)
     return pl.DataFrame(list(retold), schema=_FINDING, orient="row").select(_POSITION).unique()
@@ -324,8 +247,8 @@ def _write_records(con: duckdb.DuckDBPyConnection, stage: Stage, since: date) ->
     """Replace the touched records and what is younger than `since` of their histories."""
     _take_out_records(con, stage, since)
     versions = _with_ends(stage)
-    _insert(con, stage.entity.history, versions)
-    _insert(con, stage.entity.table, versions.filter(pl.col("valid_to").is_null()))
+    inserting.insert(con, stage.entity.history, versions)
+    inserting.insert(con, stage.entity.table, versions.filter(pl.col("valid_to").is_null()))
 
 
 def _take_out_records(con: duckdb.DuckDBPyConnection, stage: Stage, since: date) -> None:
@@ -348,22 +271,3 @@ def _with_ends(stage: Stage) -> pl.DataFrame:
     before = stage.before.join(first, on=entity.id, how="left")
     columns = [*entity.names, *SPAN, "valid_from", "valid_to"]
     return pl.concat([before.select(columns), new.select(columns)])
-
-
-def write_flips(con: duckdb.DuckDBPyConnection, flips: pl.DataFrame, living: Living, moment: Moment) -> int:
-    """Note which verdicts changed, and because of which drop: the last that came or went at or before the event.
-
-    `flips`: business_date, path, line, rank, was, verdict. Returns how many they are.
-    """
-    if flips.is_empty():
-        return 0
-    came = living.drops.filter("added").select("business_date", "path", "rank")
-    went = living.gone.select("business_date", "path").join(
-        living.drops.select("business_date", "path", "rank"), on=["business_date", "path"], how="left"
-    )
-    moved = pl.concat([came, went]).with_columns(pl.col("rank").fill_null(-1)).sort("rank")
-    because = flips.sort("rank").join_asof(moved.select("rank", because_path="path"), on="rank", strategy="backward")
-    _insert(
-        con, "verdict_changes", because.select(*_POSITION, "was", "because_path", now="verdict", run_id=pl.lit(moment.run_id))
-    )
-    return len(flips)

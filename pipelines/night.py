@@ -15,10 +15,11 @@ from pipelines.calendar import Missing, attendance
 from pipelines.discovery import discover, paths_in
 from pipelines.files import private_folder, secret
 from pipelines.home import Home, Settings
-from pipelines.loading import Moment
+from pipelines.moment import Moment
 from pipelines.publishing import publish, publish_masked, withdraw
 from pipelines.reporting import days_told_otherwise, write_reports
-from pipelines.shift import Outcome, Shift, Steps, working_warehouse
+from pipelines.shift import Outcome, Shift, working_warehouse
+from pipelines.steps import Steps
 from pipelines.summary import Night, Progress, StepRunner
 
 

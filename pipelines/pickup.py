@@ -22,10 +22,11 @@ from pipelines.book import Edition
 from pipelines.checking import check
 from pipelines.corrections import corrected_path
 from pipelines.discovery import Candidate, drop_format, held_by_name
-from pipelines.eventlog import EDITIONS, PartWriter
+from pipelines.eventlog import PartWriter
 from pipelines.files import read_json, write_json
 from pipelines.journals import is_journal
 from pipelines.limits import Limits
+from pipelines.logform import EDITIONS
 from pipelines.problems import DropHeldError
 from pipelines.reading import Chunk, read_chunks
 from pipelines.sheets import UNREAD

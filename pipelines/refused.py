@@ -10,9 +10,8 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from pipelines import inserting
 from pipelines.corrections import log_path
-from pipelines.database import handed_over
-from pipelines.schema import TABLES
 from pipelines.sheets import MAX_RECORD
 
 RawLines = Callable[[str, str, pl.DataFrame], Iterator[bytes]]
@@ -37,25 +36,17 @@ def add_raw(con: duckdb.DuckDBPyConnection, refused: pl.DataFrame, raw_lines: Ra
         before = pl.col("byte_length").cum_sum() - pl.col("byte_length")
         for some in lines.with_columns(some=before // _AT_ONCE).partition_by("some", maintain_order=True):
             raw = pl.Series("raw", list(islice(pieces, len(some))), dtype=pl.Binary)
-            _insert(con, _told(some).with_columns(raw))
+            inserting.insert(con, "rejected_lines", some.with_columns(raw))
     for line in placed.filter(too_long).iter_slices(1):
         of, path, sha256 = line.select(bytes_of).row(0)
         [raw_line] = raw_lines(_named(of, path, sha256), sha256, line.select("byte_offset", "byte_length"))
         # Nobody copies these on the way to DuckDB: there may be hundreds of MB.
         ends = pa.py_buffer(np.array([0, len(raw_line)], dtype=np.int64))
         as_it_is = pa.Array.from_buffers(pa.large_binary(), 1, [None, ends, pa.py_buffer(raw_line)])
-        _insert(con, _told(line).to_arrow().append_column("raw", as_it_is))
+        told = inserting.columns_of("rejected_lines", line).to_arrow()
+        inserting.insert(con, "rejected_lines", told.append_column("raw", as_it_is))
 
 
 def _named(of_a_fix: object, path: object, sha256: object) -> str:
     """Return the name that tells how archived bytes are written: a resubmitted file is plain, whatever it corrects."""
     return log_path(str(path), str(sha256)) if of_a_fix else str(path)
-
-
-def _told(lines: pl.DataFrame) -> pl.DataFrame:
-    return lines.select(name for name in TABLES["rejected_lines"].names if name in lines.columns)
-
-
-def _insert(con: duckdb.DuckDBPyConnection, rows: pl.DataFrame | pa.Table) -> None:
-    with handed_over(con, incoming=rows):
-        con.execute("INSERT INTO rejected_lines BY NAME SELECT * FROM incoming")

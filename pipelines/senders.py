@@ -15,9 +15,10 @@ from pipelines.checking import check
 from pipelines.database import query
 from pipelines.diary import last_rule_set
 from pipelines.discovery import drop_format
-from pipelines.eventlog import CHOSEN, FIXES, EventLog
+from pipelines.eventlog import EventLog
 from pipelines.home import Home, Settings
 from pipelines.journals import is_journal
+from pipelines.logform import CHOSEN, FIXES
 from pipelines.problems import DropHeldError, NightdropError
 from pipelines.reading import read_chunks
 from pipelines.sources import Sources

@@ -5,7 +5,6 @@ A nightly run and every act of a person (withdraw, release …) is a shift. Whoe
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -29,13 +28,14 @@ from pipelines.eventlog import EventLog, PartWriter
 from pipelines.home import Home, Settings
 from pipelines.journals import is_journal
 from pipelines.limits import Limits
-from pipelines.loading import Loaded, Moment, load
+from pipelines.loading import Loaded, load
 from pipelines.manifests import read_manifest
+from pipelines.moment import Moment
 from pipelines.pickup import Seen, Unreachable, archive_drop, read_into_log
 from pipelines.problems import NightdropError
-from pipelines.summary import DropResult, Progress, RootCause, StepRunner
+from pipelines.steps import Steps
+from pipelines.summary import DropResult, RootCause
 
-T = TypeVar("T")
 _CAUSES_TOLD = 5
 _MEMORY = "1GB"
 """What DuckDB may hold in memory while it loads; what is more it keeps in files beside the working warehouse."""
@@ -43,45 +43,6 @@ _PART = 8
 """So many times what is read at a time is decided and loaded at a time."""
 _PARTS_BY_ID = 4
 """What makes more parts is logged in the order of ids, or each part would read all of it."""
-_LOG = logging.getLogger("nightdrop.steps")
-
-
-class Steps:
-    """Runs steps by their names, tells the progress, and keeps the time."""
-
-    def __init__(self, progress: Progress | None = None, around: StepRunner | None = None) -> None:
-        self.progress, self.around = progress, around
-        self.seconds: dict[str, float] = {}
-
-    def run(self, name: str, work: Callable[[], T], *, total: int | None = None, kind: str | None = None) -> T:
-        """Run one step; steps of a `kind` are timed together."""
-        if self.progress:
-            self.progress.step(name, total)
-        started = time.perf_counter()
-        try:
-            return self.around(name, work) if self.around else work()
-        finally:
-            seconds = self._note(kind or name, started)
-            _LOG.info("step", extra={"told": {"step": name, "seconds": round(seconds, 3)}})
-
-    @contextmanager
-    def within(self, outer: str, name: str) -> Iterator[None]:
-        """Time a part of a step by a name of its own, apart from the rest of it."""
-        started = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[outer] = self.seconds.get(outer, 0.0) - self._note(name, started)
-
-    def _note(self, name: str, started: float) -> float:
-        seconds = time.perf_counter() - started
-        self.seconds[name] = self.seconds.get(name, 0.0) + seconds
-        return seconds
-
-    def advance(self) -> None:
-        """One unit of the step is done."""
-        if self.progress:
-            self.progress.advance()
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,13 +209,7 @@ class Shift:
             return lambda: (Loaded(0, pl.DataFrame(schema={"business_date": pl.Date(), "path": pl.String()})), None)
         part_bytes = _PART * self.settings.chunk_bytes
         if is_for_append(change, {edition.key: edition.bytes for edition in self.book.editions}, part_bytes):
-            work = partial(
-                append,
-                source_of=self._source,
-                raw_lines=self._raw_lines,
-                moment=self.moment,
-                part_bytes=part_bytes,
-            )
+            work = partial(append, source_of=self._source, raw_lines=self._raw_lines, moment=self.moment, part_bytes=part_bytes)
             done = self.steps.run("settle", lambda: work(self.con, self.log, change, since, self.rules))
             return lambda: done
         decision = self.steps.run("settle", lambda: decide(self.con, self.log, change, since, self.rules, source_of=self._source))

@@ -14,8 +14,9 @@ import pytest
 from checked import create, line
 from homes import deliver, home_in, night, rows
 
-from pipelines import appending, deciding, eventlog, loading, pickup, refused, shift
+from pipelines import appending, deciding, eventlog, inserting, pickup, shift
 from pipelines.home import Home
+from pipelines.logged import Logged
 from pipelines.problems import NightdropError
 
 Change = Callable[[pl.DataFrame], pl.DataFrame]
@@ -119,15 +120,15 @@ def of_a_call(owner: Any, name: str, kind: str) -> Mutant:
 
 def of_the_log_read(kind: str) -> Mutant:
     def mutate(patch: pytest.MonkeyPatch, change: Change) -> None:
-        wanted, every = kind.removeprefix("events "), eventlog.Logged.every
-        index = eventlog.Logged.index
+        wanted, every = kind.removeprefix("events "), Logged.every
+        index = Logged.index
 
         def of_a_kind(self: Any, asked: str) -> pl.LazyFrame:
             return change(every(self, asked).collect()).lazy() if asked == wanted else every(self, asked)
 
-        patch.setattr(eventlog.Logged, "every", of_a_kind)
+        patch.setattr(Logged, "every", of_a_kind)
         if kind == "index":
-            patch.setattr(eventlog.Logged, "index", lambda self: change(index(self).collect()).lazy())
+            patch.setattr(Logged, "index", lambda self: change(index(self).collect()).lazy())
 
     return mutate
 
@@ -153,19 +154,14 @@ def of_the_log_written(kind: str) -> Mutant:
     return mutate
 
 
-def of_the_bytes_kept(patch: pytest.MonkeyPatch, change: Change) -> None:
-    insert = refused._insert
-    patch.setattr(refused, "_insert", lambda con, lines: insert(con, change(lines)))
-
-
 def of_loading(table: str) -> Mutant:
     def mutate(patch: pytest.MonkeyPatch, change: Change) -> None:
-        insert = loading._insert
+        insert = inserting.insert
 
         def mutated(con: Any, name: str, frame: pl.DataFrame) -> None:
             insert(con, name, change(frame) if name == table and not frame.is_empty() else frame)
 
-        patch.setattr(loading, "_insert", mutated)
+        patch.setattr(inserting, "insert", mutated)
 
     return mutate
 
@@ -174,6 +170,7 @@ CATEGORIES = ("client", "loan", "payment", "deposit")
 CHECKED = ("index", "reasons", "warnings", *(f"events {category}" for category in CATEGORIES))
 TABLES = ("events", "rejections", "warnings", "loan_changes")
 TABLES += ("clients", "loans", "payments", "deposits", "client_history", "loan_history", "payment_history", "deposit_history")
+TABLES += ("rejected_lines",)
 MUTANTS: dict[str, Mutant] = {
     **{f"read {kind}": of_the_reader(kind) for kind in (*CATEGORIES, "unread", "filler")},
     **{f"check {kind}": of_a_call(pickup, "check", kind) for kind in CHECKED},
@@ -190,7 +187,6 @@ MUTANTS: dict[str, Mutant] = {
     },
     **{f"decide {kind}": of_a_call(shift, "decide", kind) for kind in ("events", "reasons", "warnings")},
     **{f"load {table}": of_loading(table) for table in TABLES},
-    "load rejected_lines": of_the_bytes_kept,
 }
 
 
@@ -276,14 +272,14 @@ def test_without_a_fault_the_same_night_passes(home: Home) -> None:
 
 @pytest.mark.parametrize("field", ["amount", "fee"])
 def test_money_that_no_event_explains_trips_the_gate(home: Home, monkeypatch: pytest.MonkeyPatch, field: str) -> None:
-    insert = loading._insert
+    insert = inserting.insert
 
     def mutated(con: Any, name: str, frame: pl.DataFrame) -> None:
         if name in ("payments", "payment_history"):  # in step with each other, so no other check sees it
             frame = frame.with_columns((pl.col(field) + pl.lit(1).cast(pl.Decimal(18, 4))).cast(pl.Decimal(18, 4)))
         insert(con, name, frame)
 
-    monkeypatch.setattr(loading, "_insert", mutated)
+    monkeypatch.setattr(inserting, "insert", mutated)
     with pytest.raises(NightdropError, match=f"table payments: .* is what the applied events add up to in {field}"):
         night(home)
 

@@ -14,8 +14,9 @@ from checked import create, line
 from homes import home_in, night
 
 import pipelines.reading
-from pipelines import database, eventlog
+from pipelines import database
 from pipelines.home import Home
+from pipelines.logged import Logged
 from validation import emails, phones
 
 DAY = "2026-11-16"
@@ -128,14 +129,14 @@ def test_pandera_looks_at_suspect_rows_alone(home: Home, monkeypatch: pytest.Mon
 def test_a_late_drop_reads_the_records_it_names_out_of_the_log_and_no_others(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     night(home, {"2026-11-17.jsonl": clients(2_000)})
     read: Counter[str] = Counter()
-    having = eventlog.Logged.having
+    having = Logged.having
 
-    def counted(self: eventlog.Logged, kind: str, column: str, values: pl.Series) -> pl.DataFrame:
+    def counted(self: Logged, kind: str, column: str, values: pl.Series) -> pl.DataFrame:
         found = having(self, kind, column, values)
         read["rows"] += len(found)
         return found
 
-    monkeypatch.setattr(eventlog.Logged, "having", counted)
+    monkeypatch.setattr(Logged, "having", counted)
     late = b"".join(line("client", {"step": "update", "client_id": f"C{n}", "city": "Oslo"}) for n in range(30))
     done = night(home, {"2026-11-16.jsonl": late})
     assert done.events == 60

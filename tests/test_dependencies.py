@@ -166,6 +166,7 @@ OURS = {
     "difference.py": {"_DROPS", "digests"},
     "explaining.py": {"field", "table"},
     "gate.py": {"one.sql", "_SHOWN"},
+    "inserting.py": {"table"},
     "inspection.py": {"name"},
     "loading.py": {
         "table",

@@ -18,8 +18,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines import database, deciding, eventlog, threads
-from pipelines.eventlog import CHOSEN, EDITIONS, FIXES, NAMELESS, EventLog, Ids, PartWriter
+from pipelines.eventlog import EventLog, PartWriter
 from pipelines.home import Home
+from pipelines.logform import CHOSEN, EDITIONS, FIXES
+from pipelines.logged import NAMELESS, Ids
 from pipelines.rewinding import rewind
 from pipelines.shift import working_warehouse
 
@@ -149,7 +151,7 @@ def test_ranges_of_ids_hold_every_id_once_and_null_none(names: list[str], parts:
 @pytest.mark.parametrize("by_id", [False, True])
 def test_the_log_gives_each_range_what_it_has_of_it_and_the_nameless_apart(tmp_path: Path, by_id: bool, monkeypatch: Any) -> None:
     monkeypatch.setattr(eventlog, "_GROUP", 2)  # groups of few rows, as in a large file
-    monkeypatch.setattr(eventlog, "_SAMPLED", 1)
+    monkeypatch.setattr("pipelines.logged._SAMPLED", 1)
     write = PartWriter.__init__
     monkeypatch.setattr(PartWriter, "__init__", lambda self, folder, name, **_: write(self, folder, name, by_id=by_id))
     home = home_in(tmp_path)

@@ -25,8 +25,9 @@ from flows.commands import inspection, orchestration
 from flows.lock import hold, holder_of
 from flows.terminal import _Bar, _Units
 from pipelines import shift
-from pipelines.eventlog import EDITIONS, PartWriter
+from pipelines.eventlog import PartWriter
 from pipelines.home import Home
+from pipelines.logform import EDITIONS
 
 CLIENT = line("client", create("client"))
 LOAN = line("loan", create("loan"))

@@ -22,7 +22,7 @@ from oracle import expected
 from test_kill import left_behind
 from test_people import run
 
-from pipelines import acts, book, loading
+from pipelines import acts, book, moment
 from pipelines.home import Home, Settings
 
 CLIENT = line("client", create("client"))
@@ -150,7 +150,7 @@ class Clock(datetime):
 
 
 def test_a_clock_that_jumps_back_changes_nothing(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loading, "datetime", Clock)
+    monkeypatch.setattr(moment, "datetime", Clock)
     delivered: dict[str, bytes] = {}
     for number, days in enumerate((0, -3, -700, 2)):
         monkeypatch.setattr(Clock, "shift", timedelta(days=days))

@@ -1,0 +1,57 @@
+"""A process that works on large columns has memory of one heap, however many threads it has."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+pytestmark = pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_info"), reason="the C library is not glibc")
+
+ALLOCATING = """
+import ctypes, threading
+together = threading.Barrier(6)
+def allocate():
+    together.wait()
+    kept = [bytes(50_000) for _ in range(20)]
+    together.wait()
+threads = [threading.Thread(target=allocate) for _ in range(6)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+libc = ctypes.CDLL(None)
+libc.fopen.restype = ctypes.c_void_p
+stream = ctypes.c_void_p(libc.fopen(b"/dev/stdout", b"w"))
+libc.malloc_info(0, stream)
+libc.fclose(stream)
+"""
+
+
+def heaps(begun: str = "", **environment: str) -> int:
+    """Return how many heaps glibc tells of in a process that begins so, after several of its threads have taken memory."""
+    env = {name: value for name, value in os.environ.items() if name not in ("MALLOC_ARENA_MAX", "GLIBC_TUNABLES")}
+    env |= environment | {"PYTHONPATH": str(ROOT)}
+    told = subprocess.run([sys.executable, "-c", begun + ALLOCATING], capture_output=True, text=True, check=True, env=env)
+    return told.stdout.count("<heap nr=")
+
+
+def test_threads_share_one_heap_where_it_is_kept_to_one_and_not_by_themselves() -> None:
+    assert heaps("from flows.memory import keep_one_heap; keep_one_heap()") == 1
+    assert heaps() > 1
+
+
+def test_the_command_line_keeps_one_heap() -> None:
+    assert heaps("import flows.cli, sys; sys.exit = print; sys.argv[1:] = ['--help']; flows.cli.main()") == 1
+
+
+def test_what_a_deployment_starts_keeps_one_heap_too() -> None:
+    told = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))
+    begun = [deployment["work_pool"]["job_variables"]["env"] for deployment in told["deployments"]]
+    assert [heaps(**env) for env in begun] == [1] * 4
