@@ -86,7 +86,7 @@ def _write_part(folder: Path, pending: Sequence[Pending], ids: set[str], rules: 
         source = sources.name_of(lines.path)
         every = checked(lines.lines, lines.first_line, number, rules, source)
         found = only(every, lambda entity_id: entity_id.is_in(wanted))
-        part.write(found)
+        part.write(found, number)
         records.append(len(found.index))
     part.close(pl.DataFrame(schema=EDITIONS))
     return records

@@ -148,7 +148,7 @@ def resubmit(home: Home, settings: Settings, file: Path, *, progress: Progress |
 
 def _archived(shift: Shift, file: Path) -> Stored:
     try:
-        return shift.archive.store(file)
+        return shift.archive.take(file)
     except DropHeldError as held:
         raise UsageError(f"{file}: {held.detail}. Nothing was changed.") from held
 

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import zlib
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from typing import BinaryIO, cast
 
 import zstandard
 
+from pipelines import threads
 from pipelines.files import sync_folder
 from pipelines.inbox import open_file
 from pipelines.problems import DropHeldError, NightdropError
@@ -45,13 +47,36 @@ class Archive:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._arriving: dict[str, tuple[Path, Future[None]]] = {}
+        """Whole copies by their hash, on their way to the disk."""
 
     def path(self, sha256: str) -> Path:
         """Return where the bytes of that hash lie, or would lie."""
+        arriving = self._arriving.get(sha256)
+        return arriving[0] if arriving else self._place(sha256)
+
+    def _place(self, sha256: str) -> Path:
         return self.folder / sha256[:2] / sha256
 
     def store(self, source: Path, *, inbox: Path | None = None, growing: bool = False) -> Stored:
-        """Copy a file into the archive, durably, reading it once; bytes that are there already are not stored twice.
+        """Take a file in, durably: `take` and its `arrivals` in one."""
+        with self.arrivals():
+            return self.take(source, inbox=inbox, growing=growing)
+
+    @contextmanager
+    def arrivals(self) -> Iterator[None]:
+        """Let files be taken in by the block: what was is durable when it ends, however it ends.
+
+        The disk is waited for meanwhile, so that a drop can be read as soon as it is copied.
+        """
+        with threads.pool(1) as self._syncing:
+            try:
+                yield
+            finally:
+                self._keep_arrived()
+
+    def take(self, source: Path, *, inbox: Path | None = None, growing: bool = False) -> Stored:
+        """Copy a file, within `arrivals`, reading it once; bytes that are there already are not stored twice.
 
         Of an `inbox` a file is taken only if it is one of it when it is opened (`pipelines.inbox`). Of one that is `growing` by
         whole lines, take what stands up to the last LF of the size it has now.
@@ -60,36 +85,47 @@ class Archive:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         for _ in range(_ATTEMPTS):
-            stored = self._store_once(source, inbox, growing)
+            stored = self._take_once(source, inbox, growing)
             if stored:
                 return stored
         raise DropHeldError("unreadable", f"the file changed while it was read, {_ATTEMPTS} times; it is still being written")
 
-    def _store_once(self, source: Path, inbox: Path | None, growing: bool) -> Stored | None:
+    def _take_once(self, source: Path, inbox: Path | None, growing: bool) -> Stored | None:
         """Return None when the file changed on the way."""
         with tempfile.NamedTemporaryFile(dir=self.folder, prefix=_INCOMING, delete=False) as copy:
             incoming = Path(copy.name)
             try:
                 stored = _copy(source, inbox, cast(BinaryIO, copy), growing)
-                if stored:
+                if stored and not self._has(stored):
                     copy.flush()
                     os.fchmod(copy.fileno(), 0o440)
-                    os.fsync(copy.fileno())
-                    self._keep(incoming, stored)
-            finally:
-                incoming.unlink(missing_ok=True)
+                    self._arriving[stored.sha256] = incoming, self._syncing.submit(_sync, incoming)
+                    return stored
+            except BaseException:
+                incoming.unlink()
+                raise
+        incoming.unlink()
         return stored
 
-    def _keep(self, incoming: Path, stored: Stored) -> None:
+    def _has(self, stored: Stored) -> bool:
+        """Tell whether those bytes are here. A file of another size under their name is damaged: a fresh copy takes its place."""
         place = self.path(stored.sha256)
-        if place.exists() and place.stat().st_size == stored.bytes:
-            return
-        # A file of another size under this name is damaged: the fresh copy, just hashed, takes its place.
-        if not place.parent.exists():
-            place.parent.mkdir(exist_ok=True)
-            sync_folder(self.folder)
-        incoming.replace(place)
-        sync_folder(place.parent)
+        return place.exists() and place.stat().st_size == stored.bytes
+
+    def _keep_arrived(self) -> None:
+        """Give whole copies that are on the disk their names."""
+        folders = set()
+        for sha256, (incoming, synced) in self._arriving.items():
+            synced.result()
+            place = self._place(sha256)
+            if not place.parent.exists():
+                place.parent.mkdir(exist_ok=True)
+                folders.add(self.folder)
+            incoming.replace(place)
+            folders.add(place.parent)
+        self._arriving.clear()
+        for folder in sorted(folders):
+            sync_folder(folder)
 
     def sweep(self) -> None:
         """Remove what a killed run left half copied. Only for the run that has the lock."""
@@ -152,6 +188,11 @@ def damaged(path: str, sha256: str) -> NightdropError:
         f"{path}: its archived bytes are not the ones that were stored under {sha256}. Nothing was changed. Put the file back "
         "from a backup, or remove it from data/state/archive and drop the original into the inbox again."
     )
+
+
+def _sync(file: Path) -> None:
+    with file.open("rb") as stream:
+        os.fsync(stream.fileno())
 
 
 def _copy(source: Path, inbox: Path | None, copy: BinaryIO, growing: bool) -> Stored | None:

@@ -32,21 +32,23 @@ _GROUP = 4096
 
 
 class PartWriter:
-    """Writes one part, some checked events at a time; `by_id`: its rows in the order of ids, to be read by ranges of them."""
+    """Writes one part, some checked events at a time; `by_id`: its rows in the order of ids, to be read by ranges of them.
+
+    Several threads may write at once.
+    """
 
     def __init__(self, folder: Path, name: str, *, by_id: bool = False) -> None:
         self._place = folder / name
         self._writing = folder / f"{_WRITING}{name}"
         shutil.rmtree(self._writing, ignore_errors=True)
         self._writing.mkdir(parents=True)
-        self._number = 0
-        self._units: list[tuple[object, ...]] = []
+        self._units: dict[int, list[tuple[object, ...]]] = {}
         self._by_id = by_id
         self._ids: dict[str, dict[str, Any]] = {}
         self._rows: dict[str, int] = {}
 
-    def write(self, checked: Checked) -> None:
-        """Add what checking gave for some events."""
+    def write(self, checked: Checked, place: int) -> None:
+        """Add what checking gave for some events; `place`: how many were added before, wherever they are on their way."""
         who = checked.index.select("drop", "line", "entity_id")
         told = {"reasons": checked.reasons, "warnings": checked.warnings}
         frames = {kind: rows.join(who, on=["drop", "line"], how="left", maintain_order="left") for kind, rows in told.items()}
@@ -55,12 +57,11 @@ class PartWriter:
             frames[index_of(category)] = index
         for kind, frame in frames.items():
             if not frame.is_empty():
-                self._write(kind, frame)
-        self._units += _units(checked.index, self._number).iter_rows()
-        self._number += 1
+                self._write(self._writing / file_name(kind, place), kind, frame)
+        self._units[place] = list(_units(checked.index, place).iter_rows())
 
-    def _write(self, kind: str, frame: pl.DataFrame) -> None:
-        file, group = self._writing / file_name(kind, self._number), None
+    def _write(self, file: Path, kind: str, frame: pl.DataFrame) -> None:
+        group = None
         if self._by_id:
             frame = frame.sort(ID_COLUMNS[kind])
             ids = frame[ID_COLUMNS[kind]]
@@ -73,7 +74,8 @@ class PartWriter:
     def close(self, editions: pl.DataFrame) -> None:
         """Finish the part: only the rows of these editions (columns `EDITIONS`) count."""
         names = sorted(file.name for file in self._writing.iterdir())
-        files = {FORM: json.dumps({"files": names, "units": self._units, "rows": self._rows, "ids": self._ids})}
+        units = [unit for place in sorted(self._units) for unit in self._units[place]]
+        files = {FORM: json.dumps({"files": names, "units": units, "rows": self._rows, "ids": self._ids})}
         file = self._writing / "editions.parquet"
         with _refusals_as_os_errors(file):
             editions.select(*EDITIONS).write_parquet(file, metadata=files)

@@ -50,8 +50,9 @@ def work_a_shift(home: Home, settings: Settings, steps: Steps, task: Callable[[S
     with diary.unfinished(home, moment) as died, working_warehouse(home) as con:
         shift = Shift(home, settings, con, moment, steps)
         shift.log.forget(diary.never_committed(con, died))
-        task(shift)
-        shift.read_what_could_live()
+        with shift.archive.arrivals():
+            task(shift)
+            shift.read_what_could_live()
         outcome = shift.finish(died)
     if settings.publish_masked:
         steps.run("publish masked", lambda: publish_masked(home.working, home.masked, secret(home.state / "mask.key")))

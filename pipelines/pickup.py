@@ -7,6 +7,7 @@ counts only once it is whole.
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import closing
@@ -36,6 +37,8 @@ from validation.rulebook import RuleBook
 from validation.rules import SOURCE
 
 _PIECE = 1024 * 1024
+_AT_ONCE = 2
+"""So many chunks are checked while the next is read."""
 
 
 class Seen:
@@ -84,7 +87,7 @@ class Unreachable(Exception):
 
 
 def archive_drop(candidate: Candidate, inbox: Path, archive: Archive, seen: Seen) -> tuple[str, int]:
-    """Keep a drop's bytes as they were delivered; return their SHA-256 and how many they are.
+    """Keep a drop's bytes as they were delivered, within the archive's `arrivals`; return their SHA-256 and how many they are.
 
     Raises Unreachable when they cannot be had.
     """
@@ -95,7 +98,7 @@ def archive_drop(candidate: Candidate, inbox: Path, archive: Archive, seen: Seen
         return known, archive.path(known).stat().st_size
     identity = _identity(candidate)
     try:
-        stored = archive.store(candidate.location, inbox=inbox, growing=is_journal(candidate.path))
+        stored = archive.take(candidate.location, inbox=inbox, growing=is_journal(candidate.path))
     except DropHeldError as held:
         raise Unreachable((held.reason, held.detail)) from held
     seen.remember(candidate, identity, stored.sha256)
@@ -195,8 +198,9 @@ class _Waiting:
         self._senders: dict[int, str] = {}
         self._chunks: list[tuple[int, Chunk]] = []
         self._bytes = 0
-        self._worker = threads.pool(1)
-        self._checking: Future[None] | None = None
+        self._workers = threads.pool(_AT_ONCE)
+        self._checking: deque[Future[pl.DataFrame]] = deque()
+        self._flushed = 0
         self._read_records: dict[int, int] = {}
         """Records of each drop as the reader counted them."""
         self.records: dict[int, int] = {}
@@ -254,23 +258,26 @@ class _Waiting:
         conservation.same(edition.path, "records read", self._read_records[number], "checked", self.records.get(number, 0))
 
     def flush(self) -> None:
-        """Have everything that waits checked and written, while the next chunks are read; one such task at a time."""
-        self.settle_down()
+        """Have everything that waits checked and written, while the next chunks are read; `_AT_ONCE` such tasks at a time."""
+        self.settle_down(_AT_ONCE - 1)
         if self._chunks:
-            self._checking = self._worker.submit(self._check, self._chunks)
+            self._checking.append(self._workers.submit(self._check, self._flushed, self._chunks))
+            self._flushed += 1
         self._chunks, self._bytes = [], 0
 
-    def settle_down(self) -> None:
-        """Wait until nothing is being checked; raises what went wrong there."""
-        if self._checking is not None:
-            self._checking.result()
-        self._checking = None
+    def settle_down(self, left: int = 0) -> None:
+        """Wait until no more than so many tasks are `left`; raises what went wrong there."""
+        while len(self._checking) > left:
+            for number, records, refused in self._checking.popleft().result().iter_rows():
+                self.records[number] = self.records.get(number, 0) + records
+                self.refused[number] = self.refused.get(number, 0) + refused
 
     def close(self) -> None:
         """Let no task run on."""
-        self._worker.shutdown()
+        self._workers.shutdown(cancel_futures=True)
 
-    def _check(self, chunks: Sequence[tuple[int, Chunk]]) -> None:
+    def _check(self, place: int, chunks: Sequence[tuple[int, Chunk]]) -> pl.DataFrame:
+        """Check chunks and write what was found at their `place` in the part; return drop, records, refused."""
         sheets: dict[str, list[pl.DataFrame]] = {}
         unread = [pl.DataFrame(schema={"drop": pl.UInt32(), **UNREAD})]
         for number, chunk in chunks:
@@ -281,7 +288,5 @@ class _Waiting:
                 sheets.setdefault(category, []).append(sheet.with_columns(drop, *source))
         checked = check({category: pl.concat(parts) for category, parts in sheets.items()}, pl.concat(unread), self._rules)
         conservation.of_checking(checked)
-        self._part.write(checked)
-        for number, records, refused in checked.index.group_by("drop").agg(pl.len(), pl.col("refused").sum()).iter_rows():
-            self.records[number] = self.records.get(number, 0) + records
-            self.refused[number] = self.refused.get(number, 0) + refused
+        self._part.write(checked, place)
+        return checked.index.group_by("drop").agg(pl.len(), pl.col("refused").sum())

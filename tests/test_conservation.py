@@ -149,7 +149,9 @@ def of_settling(category: str, kind: str) -> Mutant:
 def of_the_log_written(kind: str) -> Mutant:
     def mutate(patch: pytest.MonkeyPatch, change: Change) -> None:
         write = eventlog.PartWriter.write
-        patch.setattr(eventlog.PartWriter, "write", lambda self, checked: write(self, with_frames(checked, kind, change)))
+        patch.setattr(
+            eventlog.PartWriter, "write", lambda self, checked, place: write(self, with_frames(checked, kind, change), place)
+        )
 
     return mutate
 

@@ -58,13 +58,15 @@ def _suspect(rule: Rule) -> pl.Expr:
 
 def describe(found: pl.DataFrame, rules: Sequence[Rule], frame: pl.DataFrame) -> pl.DataFrame:
     """Add `value`, the text of what was found, and `message`, the words for a person; same rows as `found`."""
+    if found.is_empty():
+        return pl.DataFrame(schema=DESCRIBED)
+    of_rule = found.partition_by("code", "field", as_dict=True)
     parts = []
     for rule in rules:
-        rows = found.filter((pl.col("code") == rule.code) & (pl.col("field") == rule.field))
-        if rows.is_empty():
-            continue
-        parts.append(pl.concat([rows, _words(rule, frame[rows["row"]])], how="horizontal"))
-    return pl.concat(parts) if parts else pl.DataFrame(schema=DESCRIBED)
+        rows = of_rule.get((rule.code, rule.field))
+        if rows is not None:
+            parts.append(pl.concat([rows, _words(rule, frame[rows["row"]])], how="horizontal"))
+    return pl.concat(parts)
 
 
 def _words(rule: Rule, frame: pl.DataFrame) -> pl.DataFrame:
