@@ -17,7 +17,7 @@ import polars as pl
 from pipelines.database import handed_over
 from pipelines.decision import Decision, Living, Stage
 from pipelines.problems import NightdropError
-from pipelines.settling import Settled
+from pipelines.settled import Settled
 from validation.entities import ENTITIES
 from validation.fields import Entity, FieldType
 

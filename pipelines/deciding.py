@@ -17,7 +17,8 @@ from pipelines.decision import Decision, Living, Stage
 from pipelines.eventlog import EventLog
 from pipelines.logform import CHOSEN, index_of
 from pipelines.logged import Logged
-from pipelines.settling import nothing_settled, settle
+from pipelines.settled import nothing_settled
+from pipelines.settling import settle
 from pipelines.standing import Standing
 from validation.entities import ENTITIES
 from validation.fields import Entity

@@ -7,7 +7,7 @@ from datetime import date
 
 import polars as pl
 
-from pipelines.settling import Settled
+from pipelines.settled import Settled
 from validation.fields import Entity
 
 

@@ -18,7 +18,7 @@ from pipelines.flips import Verdicts, write_flips
 from pipelines.moment import Moment
 from pipelines.refused import RawLines, add_raw
 from pipelines.rewinding import BY_EVENT
-from pipelines.settling import SPAN
+from pipelines.settled import SPAN
 from pipelines.tables import TABLES
 
 _POSITION = ("business_date", "path", "line")
