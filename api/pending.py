@@ -21,7 +21,6 @@ from pipelines.sheets import UNREAD
 from validation.rulebook import RuleBook
 from validation.rules import SOURCE
 
-_PIECE = 1024 * 1024
 _CHUNK = 16 * 1024 * 1024
 
 

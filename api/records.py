@@ -25,7 +25,8 @@ from pipelines.home import Home
 from pipelines.journals import journal_path
 from pipelines.logform import LINES_A_DROP
 from pipelines.problems import NightdropError
-from pipelines.settling import Settled, lives_schema, settle
+from pipelines.settled import Settled, lives_schema
+from pipelines.settling import settle
 from pipelines.sources import ANYBODY, Sources
 from validation.client import CLIENT
 from validation.rulebook import RuleBook

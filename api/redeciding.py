@@ -20,7 +20,8 @@ from api.presenting import columns
 from api.publication import Publication
 from pipelines.corrections import log_path
 from pipelines.database import query
-from pipelines.deciding import Living, Stage, decide
+from pipelines.deciding import decide
+from pipelines.decision import Living, Stage
 from pipelines.diary import last_rule_set
 from pipelines.discovery import path_key
 from pipelines.eventlog import EventLog, PartWriter

@@ -19,7 +19,6 @@ from api.service import Service, serving
 from pipelines.home import Home, Settings
 from pipelines.problems import NightdropError
 
-PORT = 8321
 _GRACE = 10
 
 

@@ -45,7 +45,7 @@ def query(
 
 
 def _tables() -> list[str]:
-    from pipelines.schema import TABLES, VIEWS
+    from pipelines.tables import TABLES, VIEWS
 
     return [*TABLES, *VIEWS]
 

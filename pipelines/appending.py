@@ -19,7 +19,8 @@ import polars as pl
 
 from pipelines import conservation, standing, threads
 from pipelines.causes import find_causes
-from pipelines.deciding import Decision, Living, decide_some
+from pipelines.deciding import decide_some
+from pipelines.decision import Decision, Living
 from pipelines.eventlog import EventLog
 from pipelines.flips import Verdicts, write_flips
 from pipelines.loading import Adding, Loaded

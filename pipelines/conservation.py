@@ -15,14 +15,14 @@ import duckdb
 import polars as pl
 
 from pipelines.database import handed_over
+from pipelines.decision import Decision, Living, Stage
 from pipelines.problems import NightdropError
+from pipelines.settled import Settled
 from validation.entities import ENTITIES
 from validation.fields import Entity, FieldType
 
-if TYPE_CHECKING:  # each of them asks this module
+if TYPE_CHECKING:  # it asks this module
     from pipelines.checking import Checked
-    from pipelines.deciding import Decision, Living, Stage
-    from pipelines.settling import Settled
 
 _POSITION = ("business_date", "path", "line")
 _BY_EVENT = ("events", "rejections", "warnings", "loan_changes")

@@ -7,17 +7,18 @@ Touched are the records of the events that came or went, then, stage by stage, t
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import date
 
 import duckdb
 import polars as pl
 
 from pipelines import conservation, standing, threads
+from pipelines.decision import Decision, Living, Stage
 from pipelines.eventlog import EventLog
 from pipelines.logform import CHOSEN, index_of
 from pipelines.logged import Logged
-from pipelines.settling import Settled, nothing_settled, settle
+from pipelines.settled import nothing_settled
+from pipelines.settling import settle
 from pipelines.standing import Standing
 from validation.entities import ENTITIES
 from validation.fields import Entity
@@ -25,55 +26,6 @@ from validation.rulebook import RuleBook
 from validation.rules import SOURCE
 
 IDS = {"id": pl.String()}
-
-
-@dataclass(frozen=True, slots=True)
-class Living:
-    """The living drops after the change, and what the change is.
-
-    `drops`: business_date, path, sha256, part, drop, rank, added (it came with this change), records, one row a drop;
-    `gone`: business_date, path, sha256 of the editions that lived before and do not now, or are to be decided again;
-    `fixes`: the lines of resubmitted files that stand in for lines of living drops (columns `FIXES`).
-    """
-
-    drops: pl.DataFrame
-    gone: pl.DataFrame
-    fixes: pl.DataFrame
-
-    @property
-    def since(self) -> date | None:
-        """Return the earliest business date that changed; None when nothing did."""
-        dates = pl.concat([self.drops.filter("added")["business_date"], self.gone["business_date"]])
-        return dates.min()  # type: ignore[return-value]
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """What became of one entity: the ids touched, their records before, their sound events' money, what settling gave."""
-
-    entity: Entity
-    touched: pl.DataFrame
-    before: pl.DataFrame
-    money: pl.DataFrame
-    """pos, step, sent, the id and the money fields of every sound event that was settled."""
-    settled: Settled
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """Everything that is decided anew.
-
-    `events`: pos, rank, line, added, file, byte_offset, byte_length, category, step, entity_id, client_id, sound, applied,
-    reasons and warnings (how many the event has by itself);
-    `stood`: the events of the touched records as the warehouse has them (columns of `standing.verdicts_on`);
-    `reasons`, `warnings`: pos, code, field, value, message, of those events whose verdict was decided.
-    """
-
-    stages: tuple[Stage, ...]
-    stood: pl.DataFrame
-    events: pl.DataFrame
-    reasons: pl.DataFrame
-    warnings: pl.DataFrame
 
 
 def decide(

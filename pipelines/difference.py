@@ -16,6 +16,7 @@ import polars as pl
 from pipelines import schema
 from pipelines.database import connect, query
 from pipelines.problems import NightdropError
+from pipelines.tables import TABLES
 from validation.entities import ENTITIES
 from validation.fields import Entity
 
@@ -61,7 +62,7 @@ def compare(before: Path, after: Path) -> Difference:
     Raises NightdropError when one of them is missing, cannot be opened, or has the tables of another version.
     """
     with closing(_opened(before)) as old, closing(_opened(after)) as new:
-        found = {name: _one_sided(old, new, name) for name in schema.TABLES if name not in _DIARY_TABLES}
+        found = {name: _one_sided(old, new, name) for name in TABLES if name not in _DIARY_TABLES}
         tables = {name: rows for name, rows in found.items() if rows.only_before.height or rows.only_after.height}
         records = [_record_changes(entity, found[entity.table]) for entity in ENTITIES.values()]
         return Difference(tables, pl.concat(records), _verdict_changes(found["events"]), _drop_changes(old, new))
@@ -80,7 +81,7 @@ def _opened(file: Path) -> duckdb.DuckDBPyConnection:
 
 def _one_sided(old: duckdb.DuckDBPyConnection, new: duckdb.DuckDBPyConnection, table: str) -> OneSided:
     """Return the rows that one side has more often than the other, each once."""
-    columns = [column.name for column in schema.TABLES[table].columns if column.name not in _DIARY_COLUMNS]
+    columns = [column.name for column in TABLES[table].columns if column.name not in _DIARY_COLUMNS]
     digests = _digests(table, columns)
     surplus = query(
         new,
@@ -112,7 +113,7 @@ def _record_changes(entity: Entity, rows: OneSided) -> pl.DataFrame:
     before, after = (side.rename({entity.id: "id"}).cast(pl.String()) for side in (rows.only_before, rows.only_after))
     came = after.join(before, on="id", how="anti").select("id", change=pl.lit("created"))
     went = before.join(after, on="id", how="anti").select("id", change=pl.lit("removed"))
-    names = [name for name in schema.TABLES[entity.table].names if name != entity.id]
+    names = [name for name in TABLES[entity.table].names if name != entity.id]
     fields = [side.unpivot(names, index="id", variable_name="field", value_name="value") for side in (before, after)]
     changed = (
         fields[0]

@@ -7,7 +7,7 @@ import polars as pl
 
 from pipelines import inserting
 from pipelines.database import handed_over, query
-from pipelines.deciding import Living
+from pipelines.decision import Living
 from pipelines.moment import Moment
 
 _VERDICT = {

@@ -7,7 +7,7 @@ import polars as pl
 import pyarrow as pa
 
 from pipelines.database import handed_over
-from pipelines.schema import TABLES
+from pipelines.tables import TABLES
 
 
 def insert(con: duckdb.DuckDBPyConnection, table: str, rows: pl.DataFrame | pa.Table) -> None:

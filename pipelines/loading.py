@@ -13,13 +13,13 @@ import polars as pl
 from pipelines import inserting
 from pipelines.causes import CAUSE, find_causes
 from pipelines.database import ROW_GROUP, handed_over, query
-from pipelines.deciding import Decision, Living, Stage
+from pipelines.decision import Decision, Living, Stage
 from pipelines.flips import Verdicts, write_flips
 from pipelines.moment import Moment
 from pipelines.refused import RawLines, add_raw
 from pipelines.rewinding import BY_EVENT
-from pipelines.schema import TABLES
-from pipelines.settling import SPAN
+from pipelines.settled import SPAN
+from pipelines.tables import TABLES
 
 _POSITION = ("business_date", "path", "line")
 _FINDING = {

@@ -14,7 +14,8 @@ from pathlib import Path
 import duckdb
 
 from pipelines import conservation, database
-from pipelines.schema import TABLES, statements
+from pipelines.schema import statements
+from pipelines.tables import TABLES
 from validation.entities import ENTITIES
 from validation.fields import STEP, FieldType
 

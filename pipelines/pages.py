@@ -26,7 +26,6 @@ from pipelines.rows import STATIC_ROWS, Columns, Words, as_script, rejection_row
 from pipelines.sources import ANYBODY, Sources
 from pipelines.summary import WHAT_NEXT
 
-PAGE = "index.html"
 _TEMPLATES = Path(__file__).parent / "templates"
 _BARS_SHOWN = 12
 _DROPS_OPEN = 60

@@ -29,8 +29,8 @@ from pipelines.journals import is_journal
 from pipelines.limits import Limits
 from pipelines.logform import EDITIONS
 from pipelines.problems import DropHeldError
-from pipelines.reading import Chunk, read_chunks
-from pipelines.sheets import UNREAD
+from pipelines.reading import read_chunks
+from pipelines.sheets import UNREAD, Chunk
 from pipelines.sources import ANYBODY, Sources
 from pipelines.tiling import lost_bytes
 from validation.rulebook import RuleBook

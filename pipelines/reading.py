@@ -15,8 +15,6 @@ from pipelines.problems import DropHeldError
 from pipelines.sheets import MAX_RECORD, Chunk, Findings, Unread
 from pipelines.tiling import lost_bytes, tiled_to
 
-__all__ = ["Chunk", "read_chunks"]
-
 
 def read_chunks(
     stream: Readable,

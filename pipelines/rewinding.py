@@ -6,7 +6,7 @@ from datetime import date
 
 import duckdb
 
-from pipelines.settling import SPAN
+from pipelines.settled import SPAN
 from validation.entities import ENTITIES
 
 BY_EVENT = ("events", "rejections", "warnings", "loan_changes", "rejected_lines")

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pipelines import sample_values as values
+from pipelines.sample_columns import Column, always
 from pipelines.sample_lives import Whom
-from pipelines.sample_values import Column, always
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,10 @@ import numpy as np
 import polars as pl
 
 from pipelines.problems import UsageError
+from pipelines.sample_columns import Events
 from pipelines.sample_kinds import CSV_CODES, KINDS, Kind
 from pipelines.sample_lives import Draws, Lives, plan_lives
-from pipelines.sample_values import COLUMNS, Events
+from pipelines.sample_values import COLUMNS
 from validation.entities import ENTITIES
 from validation.fields import Entity
 

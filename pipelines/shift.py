@@ -22,7 +22,8 @@ from pipelines.appending import append, is_for_append
 from pipelines.archive import Archive
 from pipelines.book import Book, Edition, Unread, read_book, sweep, write_book
 from pipelines.causes import most_followed
-from pipelines.deciding import Living, decide
+from pipelines.deciding import decide
+from pipelines.decision import Living
 from pipelines.discovery import Candidate, drop_format, held_by_name, path_key
 from pipelines.eventlog import EventLog, PartWriter
 from pipelines.home import Home, Settings

@@ -10,7 +10,7 @@ import polars as pl
 
 from pipelines.database import handed_over, query
 from pipelines.logform import position
-from pipelines.settling import SPAN, lives_schema
+from pipelines.settled import SPAN, lives_schema
 from validation.entities import ENTITIES
 from validation.fields import Entity
 

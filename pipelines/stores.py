@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
 T = TypeVar("T")
-SCHEMES = ("s3", "gs", "az", "sftp")
 _PIECE = 1 << 20
 _MD5 = re.compile("[0-9a-f]{32}")
 _CONNECT_SECONDS = 30

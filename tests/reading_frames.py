@@ -10,8 +10,8 @@ from typing import Any
 import polars as pl
 
 from pipelines.dialects import PLAIN, Dialect
-from pipelines.reading import Chunk, read_chunks
-from pipelines.sheets import FILLER, PLACE, UNREAD, sheet_schema
+from pipelines.reading import read_chunks
+from pipelines.sheets import FILLER, PLACE, UNREAD, Chunk, sheet_schema
 from validation.entities import ENTITIES
 
 

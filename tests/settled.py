@@ -9,7 +9,8 @@ from typing import Any
 import polars as pl
 from checked import RULES, checked, line
 
-from pipelines.settling import Settled, lives_schema, settle
+from pipelines.settled import Settled, lives_schema
+from pipelines.settling import settle
 from validation.entities import ENTITIES
 
 DAY = date(2026, 11, 16)

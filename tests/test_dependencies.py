@@ -176,7 +176,7 @@ OURS = {
         "', '.join(('t.' + name for name in columns))",
         "'t.' + name",
     },
-    "masking.py": {"name", "message", "inner", "_DIGITS", "' UNION ALL '.join(ids)", "statement"},
+    "masking.py": {"name", "inner", "_DIGITS", "' UNION ALL '.join(ids)"},
     "mornings.py": {"_REJECTIONS + _FIRST_ONES * cut"},
     "schema.py": {"_FINGERPRINT_MACRO", "_literal(schema_fingerprint())"},
     "rewinding.py": {"table", "entity.history", "entity.table"},

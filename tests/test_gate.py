@@ -8,6 +8,7 @@ import pytest
 
 from pipelines import database, gate, schema
 from pipelines.problems import NightdropError
+from pipelines.tables import TABLES
 from validation.entities import ENTITIES
 
 D1, D2 = date(2026, 1, 1), date(2026, 1, 2)
@@ -119,7 +120,7 @@ def test_a_warehouse_that_adds_up_passes_and_so_does_an_empty_one(warehouse, tmp
     empty = database.connect(tmp_path / "empty.duckdb")
     schema.create(empty)
     gate.check(empty)
-    assert all(rows_of(warehouse, table) for table in schema.TABLES)
+    assert all(rows_of(warehouse, table) for table in TABLES)
 
 
 # Nothing else tells of a row of these, or of one of several at the same event.
@@ -132,14 +133,14 @@ UNTOLD = {
 }
 
 
-@pytest.mark.parametrize("table", schema.TABLES)
+@pytest.mark.parametrize("table", TABLES)
 def test_a_row_that_is_missing_trips_the_gate(warehouse, table):
     for row in rows_of(warehouse, table):
         untold = warehouse.execute(f"SELECT ({UNTOLD.get(table, 'false')}) FROM {table} WHERE rowid = {row}").fetchall()
         assert bool(tripped(warehouse, f"DELETE FROM {table} WHERE rowid = {row}")) is not untold[0][0], row
 
 
-@pytest.mark.parametrize("table", schema.TABLES)
+@pytest.mark.parametrize("table", TABLES)
 def test_a_row_that_stands_twice_trips_the_gate(warehouse, table):
     for row in rows_of(warehouse, table):
         # The same unknown key may stand in the envelope and under data.
@@ -152,7 +153,7 @@ def test_a_row_that_stands_twice_trips_the_gate(warehouse, table):
 def test_a_value_that_differs_between_a_row_and_its_open_version_trips_the_gate(warehouse, entity):
     other = {"VARCHAR": "'x'", "JSON": "'{\"x\": 1}'", "DATE": "DATE '2020-02-02'", "BOOLEAN": "true"}
     checks = [check for check in gate.CHECKS if check.name == f"{entity.history}_open"]
-    for column in schema.TABLES[entity.table].columns:
+    for column in TABLES[entity.table].columns:
         value = other.get(column.sql_type, "7")
         assert tripped(warehouse, f'UPDATE {entity.table} SET "{column.name}" = {value}', checks=checks), column.name
 

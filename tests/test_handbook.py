@@ -11,8 +11,8 @@ import pytest
 from pipelines import broken_events, handbook
 from pipelines.broken_events import BrokenEvents
 from pipelines.living import RELEASABLE
-from pipelines.schema import MACROS, TABLES, VIEWS
 from pipelines.summary import WHAT_NEXT
+from pipelines.tables import MACROS, TABLES, VIEWS
 from validation.catalogue import catalogue
 from validation.client import CLIENT
 from validation.entities import ENTITIES

@@ -20,7 +20,7 @@ from oracle_reading import Held, expand
 from scenarios import sample
 
 from pipelines.home import Home
-from pipelines.schema import TABLES
+from pipelines.tables import TABLES
 
 DONE = ("0", "3")
 OURS = [

@@ -17,11 +17,12 @@ import pytest
 from checked import create, line
 from homes import deliver, home_in, night, rows
 
-from pipelines import database, schema
+from pipelines import database
 from pipelines.files import private_folder, secret
 from pipelines.home import Home
 from pipelines.masking import is_masked
 from pipelines.problems import NightdropError
+from pipelines.tables import TABLES
 
 ROOT = Path(__file__).parent.parent
 MARKERS = {
@@ -196,15 +197,15 @@ def asked(home: Home, sql: str) -> list[tuple[object, ...]]:
 def test_the_masked_warehouse_holds_no_marker_anywhere_in_its_bytes(masked: Home) -> None:
     assert said_in(masked.warehouse.read_bytes()), "the plain one does: the test can fail"
     assert said_in(masked.masked.read_bytes()) == []
-    for table in schema.TABLES:
+    for table in TABLES:
         assert said_in(repr(asked(masked, f"SELECT * FROM {table}"))) == [], table
 
 
 def test_the_masked_warehouse_has_the_same_tables_rows_and_comments(masked: Home) -> None:
     what = "SELECT table_name, column_name, data_type, comment FROM duckdb_columns() WHERE NOT internal ORDER BY ALL"
     assert asked(masked, what) == rows(masked, what)
-    for table in schema.TABLES:
-        plain = ", ".join(name for name in schema.TABLES[table].names if not is_masked(table, name))
+    for table in TABLES:
+        plain = ", ".join(name for name in TABLES[table].names if not is_masked(table, name))
         same = f"SELECT {plain} FROM {table} ORDER BY ALL"
         assert asked(masked, same) == rows(masked, same), table
 
@@ -276,7 +277,7 @@ def test_every_text_column_is_masked_or_known_to_hold_no_name() -> None:
     known |= {"client_id", "loan_id", "payment_id", "deposit_id"}
     open_ = {
         column.name
-        for table in schema.TABLES.values()
+        for table in TABLES.values()
         for column in table.columns
         if column.sql_type in ("VARCHAR", "JSON", "BLOB") and not is_masked(table.name, column.name)
     }

@@ -17,8 +17,8 @@ from reading_frames import Read, read
 import pipelines.reading
 from pipelines.blocks import whole_lines
 from pipelines.problems import DropHeldError, NightdropError
-from pipelines.reading import Chunk, read_chunks
-from pipelines.sheets import FILLER, UNREAD
+from pipelines.reading import read_chunks
+from pipelines.sheets import FILLER, UNREAD, Chunk
 from pipelines.tiling import tiled_to
 from validation.entities import ENTITIES
 

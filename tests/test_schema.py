@@ -13,6 +13,7 @@ import pytest
 
 from pipelines import database, schema
 from pipelines.problems import NightdropError
+from pipelines.tables import TABLES, Column, Table
 from validation.entities import ENTITIES
 
 CONTRACT = {
@@ -57,7 +58,7 @@ def test_the_tables_are_those_of_the_contract_with_their_columns_in_order(con):
         "WHERE NOT internal AND table_name IN (SELECT table_name FROM duckdb_tables()) GROUP BY ALL"
     )  # fmt: skip
     assert dict(found) == CONTRACT
-    assert {table.name: " ".join(table.names) for table in schema.TABLES.values()} == CONTRACT
+    assert {table.name: " ".join(table.names) for table in TABLES.values()} == CONTRACT
 
 
 def test_every_table_view_macro_and_column_has_a_comment(con):
@@ -121,7 +122,7 @@ def test_as_of_today_is_the_table_itself(con):
 
 def test_every_entity_has_its_macro_with_exactly_its_columns(con):
     for entity in ENTITIES.values():
-        assert con.sql(f"FROM {entity.table}_as_of('2026-01-01')").columns == list(schema.TABLES[entity.table].names)
+        assert con.sql(f"FROM {entity.table}_as_of('2026-01-01')").columns == list(TABLES[entity.table].names)
 
 
 def test_active_clients_leaves_the_deleted_out(con):
@@ -138,7 +139,7 @@ def test_a_database_tells_whether_its_schema_is_current(tmp_path, con, monkeypat
     empty.close()
     assert schema.is_current(con)
     assert not schema.is_empty(con)
-    later = {**schema.TABLES, "more": schema.Table("more", "More", (schema.Column("id", "VARCHAR", "Id"),))}
+    later = {**TABLES, "more": Table("more", "More", (Column("id", "VARCHAR", "Id"),))}
     monkeypatch.setattr(schema, "TABLES", later)
     assert not schema.is_current(con)
 

@@ -28,7 +28,8 @@ from pipelines.home import Settings
 from pipelines.journals import journal_path
 from pipelines.packs import LETTER, write_pack
 from pipelines.problems import DropHeldError
-from pipelines.settling import lives_schema, settle
+from pipelines.settled import lives_schema
+from pipelines.settling import settle
 from pipelines.sources import Source, Sources
 from validation.client import CLIENT
 from validation.rulebook import RuleBook
