@@ -35,25 +35,25 @@ def several_nights(folder: Path, scenario: dict[str, bytes], chance: random.Rand
         assert_same(tables(home), expected(delivered))
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=QUIET)
+@settings(max_examples=15, deadline=None, suppress_health_check=QUIET)
 @given(drops())
 def test_one_night_over_any_drops_equals_the_loop(scenario: dict[str, bytes]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         one_night(Path(folder), scenario, 1 << 20)
 
 
-@pytest.mark.parametrize("number", range(40))
+@pytest.mark.parametrize("number", range(21))
 def test_a_night_equals_the_loop_however_it_is_cut(tmp_path: Path, number: int) -> None:
     one_night(tmp_path, sample(number), CHUNKS[number % len(CHUNKS)])
 
 
-@pytest.mark.parametrize("number", [*range(1000, 1030), 2002, 2042])
+@pytest.mark.parametrize("number", [*range(1000, 1012), 2002, 2042])
 def test_nights_in_any_order_equal_the_loop_after_each(tmp_path: Path, number: int) -> None:
     several_nights(tmp_path, sample(number), random.Random(number))
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("number", range(2000, 2600))
+@pytest.mark.parametrize("number", [*range(1012, 1030), *range(2000, 2600)])
 def test_many_nights_in_any_order_equal_the_loop_after_each(tmp_path: Path, number: int) -> None:
     several_nights(tmp_path, sample(number), random.Random(number))
 
