@@ -236,7 +236,9 @@ def test_bash_completes_commands_options_formats_and_tables(tmp_path):
     program.chmod(0o755)
     environment = os.environ | {"HOME": str(tmp_path), "SHELL": "/bin/bash", "PATH": f"{tmp_path}:{os.environ['PATH']}"}
     environment |= {"PYTHONPATH": str(Path(asking.__file__).parents[2])}
-    subprocess.run([program, "--install-completion", "bash"], env=environment, check=True, capture_output=True)
+    # Which shell it is for is told by the process that asks: two commands, or bash would become the program.
+    script = "nightdrop --install-completion && true"
+    subprocess.run(["/bin/bash", "-c", script], env=environment, check=True, capture_output=True)
 
     def offered(*words: str) -> set[str]:
         script = COMPLETED.format(words=" ".join(f"'{word}'" for word in ("nightdrop", *words)), place=len(words))
