@@ -17,7 +17,7 @@ import typer
 from typer.exceptions import TyperException
 
 from flows import acting, inquiring, serving
-from flows.memory import keep_one_heap
+from flows.memory import keep_one_heap, look_for_cycles_seldom
 from flows.said import Call, HomeOption, JsonOption, date_said, said
 from pipelines.files import keep_files_private
 from pipelines.home import Home
@@ -160,6 +160,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _interrupt)
     keep_files_private()
     keep_one_heap()
+    look_for_cycles_seldom()
     for stream in (sys.stdout, sys.stderr):
         # A path that is no UTF-8, or a terminal that knows none, must not end in a traceback.
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]

@@ -47,13 +47,13 @@ def test_a_night_equals_the_loop_however_it_is_cut(tmp_path: Path, number: int) 
     one_night(tmp_path, sample(number), CHUNKS[number % len(CHUNKS)])
 
 
-@pytest.mark.parametrize("number", [*range(1000, 1012), 2002, 2042])
+@pytest.mark.parametrize("number", [*range(1000, 1008), 2002, 2042])
 def test_nights_in_any_order_equal_the_loop_after_each(tmp_path: Path, number: int) -> None:
     several_nights(tmp_path, sample(number), random.Random(number))
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("number", [*range(1012, 1030), *range(2000, 2600)])
+@pytest.mark.parametrize("number", [*range(1008, 1030), *range(2000, 2600)])
 def test_many_nights_in_any_order_equal_the_loop_after_each(tmp_path: Path, number: int) -> None:
     several_nights(tmp_path, sample(number), random.Random(number))
 

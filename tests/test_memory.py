@@ -55,3 +55,15 @@ def test_what_a_deployment_starts_keeps_one_heap_too() -> None:
     told = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))
     begun = [deployment["work_pool"]["job_variables"]["env"] for deployment in told["deployments"]]
     assert [heaps(**env) for env in begun] == [1] * 4
+
+
+def test_the_command_line_does_not_look_through_its_imports_again_and_again() -> None:
+    begun = "import gc, sys; import flows.cli; sys.exit = print; sys.argv[1:] = ['--help']; {}; before = {count}; "
+    begun += "import pipelines.night; print('looks', {count} - before)"
+    count = "sum(generation['collections'] for generation in gc.get_stats())"
+    looks = []
+    for main in ("flows.cli.main()", "pass"):
+        words = [sys.executable, "-c", begun.format(main, count=count)]
+        told = subprocess.run(words, capture_output=True, text=True, check=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+        looks.append(int(told.stdout.rpartition("looks ")[2]))
+    assert looks[0] < 10 < looks[1]

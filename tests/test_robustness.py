@@ -38,7 +38,7 @@ def home(tmp_path: Path) -> Home:
     return home_in(tmp_path / "ho[me]*x")
 
 
-@pytest.mark.parametrize("damage", [b"", b"null", b"{}", b"[]", b"garbage", b'{"a": 5}', b"[5]", b'[{"run_id": 1}]'])
+@pytest.mark.parametrize("damage", [b"", b"null", b"garbage", b'{"a": 5}', b'[{"run_id": 1}]'])
 def test_a_damaged_note_does_not_stop_the_night(home: Home, damage: bytes) -> None:
     night(home, {"2026-11-16.jsonl": CLIENT})
     for number, name in enumerate(("to_report.json", "seen.json", "unfinished.json", "published.json"), start=17):
