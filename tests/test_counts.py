@@ -10,7 +10,7 @@ import duckdb
 import pandera.polars as pa
 import polars as pl
 import pytest
-from checked import create, line
+from checked import RULES, create, line
 from homes import home_in, night
 
 import pipelines.reading
@@ -18,6 +18,7 @@ from pipelines import database
 from pipelines.home import Home
 from pipelines.logged import Logged
 from validation import emails, phones
+from validation.findings import FOUND, describe
 
 DAY = "2026-11-16"
 
@@ -124,6 +125,22 @@ def test_pandera_looks_at_suspect_rows_alone(home: Home, monkeypatch: pytest.Mon
     done = night(home, {f"{DAY}/a.jsonl": clients(1_000), f"{DAY}/b.jsonl": bad}, hold_above=1.0)
     assert done.rejected == 10
     assert looked["validate rows"] <= 20
+
+
+def test_describing_costs_by_the_rules_that_were_broken_not_by_those_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    rules = RULES.event_rules["client"]
+    of_email = [rule for rule in rules if rule.field == "email"]
+    found = pl.DataFrame([(0, "invalid_email", "email")], schema=FOUND, orient="row")
+    frame = pl.DataFrame({"email": ["no address"]})
+    counted: list[Counter[str]] = []
+    for among in (of_email, rules):
+        counted.append(Counter())
+        with monkeypatch.context() as patch:
+            for name in ("filter", "select", "with_columns", "partition_by"):
+                counting(patch, pl.DataFrame, name, counted[-1])
+            assert describe(found, among, frame)["code"].to_list() == ["invalid_email"]
+    assert len(rules) > 10 * len(of_email)
+    assert counted[0] == counted[1]
 
 
 def test_a_late_drop_reads_the_records_it_names_out_of_the_log_and_no_others(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
