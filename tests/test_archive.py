@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
 import os
@@ -43,6 +44,38 @@ def test_storing_the_same_bytes_again_leaves_the_archive_as_it_is(archive: Archi
     assert keep(archive, tmp_path, b"one") == sha256
     assert archive.path(sha256).stat().st_ino == before.st_ino
     assert [file for file in archive.folder.rglob("*") if file.is_file()] == [archive.path(sha256)]
+
+
+def test_a_copied_drop_is_read_at_once_and_has_its_name_when_it_is_on_the_disk(archive: Archive, tmp_path: Path) -> None:
+    (tmp_path / "one").write_bytes(b"same")
+    (tmp_path / "two").write_bytes(b"same")
+    with archive.arrivals():
+        sha256 = archive.take(tmp_path / "one").sha256
+        assert archive.take(tmp_path / "two").sha256 == sha256
+        with archive.open_bytes(sha256, None) as stream:
+            assert stream.read() == b"same"
+        assert not (archive.folder / sha256[:2] / sha256).exists()
+    assert [file for file in archive.folder.rglob("*") if file.is_file()] == [archive.folder / sha256[:2] / sha256]
+    assert archive.path(sha256).read_bytes() == b"same"
+
+
+def test_what_the_disk_did_not_take_has_no_name(archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(OSError, match="Input/output error"):
+        keep(archive, tmp_path, b"lost")
+    archive.sweep()
+    assert not [file for file in archive.folder.rglob("*") if file.is_file()]
+
+
+def test_what_was_taken_in_before_a_failure_is_kept(archive: Archive, tmp_path: Path) -> None:
+    (tmp_path / "drop").write_bytes(b"kept")
+    with pytest.raises(RuntimeError), archive.arrivals():
+        sha256 = archive.take(tmp_path / "drop").sha256
+        raise RuntimeError
+    assert archive.path(sha256).read_bytes() == b"kept"
 
 
 def test_a_damaged_copy_of_another_size_is_replaced_by_the_good_one(archive: Archive, tmp_path: Path) -> None:
