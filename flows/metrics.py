@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pipelines.files import replace
 from pipelines.home import Home
 from pipelines.summary import Night
 
@@ -31,7 +32,7 @@ def write_metrics(home: Home, night: Night | None) -> None:
 
     Raises OSError when it cannot be written.
     """
-    from prometheus_client import CollectorRegistry, Gauge, write_to_textfile
+    from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
     file = home.state / METRICS
     now = datetime.now(UTC).timestamp()
@@ -42,7 +43,7 @@ def write_metrics(home: Home, night: Night | None) -> None:
         if name in values:
             # One exporter may collect the files of several homes.
             Gauge(name, words, ["home"], registry=registry).labels(str(home.root)).set(values[name])
-    write_to_textfile(str(file), registry)
+    replace(file, generate_latest(registry))
 
 
 def _of(night: Night, now: float) -> dict[str, float]:

@@ -49,10 +49,18 @@ def private_folder(folder: Path) -> None:
 
 
 def write_json(file: Path, content: object) -> None:
-    """Put JSON in a file's place, durably: whoever reads it finds the old content or the new."""
+    """Put JSON in a file's place, as `replace` does."""
+    replace(file, orjson.dumps(content))
+
+
+def replace(file: Path, content: bytes) -> None:
+    """Put bytes in a file's place, durably: whoever reads it finds the old content or the new.
+
+    What a kill leaves beside it goes with the next time.
+    """
     beside = file.with_name(f".{file.name}.tmp")
     with beside.open("wb") as stream:
-        stream.write(orjson.dumps(content))
+        stream.write(content)
         stream.flush()
         os.fsync(stream.fileno())
     beside.replace(file)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
 import sys
 from datetime import date
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -14,6 +16,7 @@ from homes import deliver, home_in, rows
 from prometheus_client.parser import text_string_to_metric_families
 
 from flows.cli import call
+from flows.metrics import write_metrics
 from pipelines.problems import NightdropError
 
 MONDAY = date(2026, 11, 16)
@@ -153,6 +156,17 @@ def test_the_metrics_are_there_for_a_node_exporter(tmp_path):
     numbers = ("last_run_events", "last_run_applied", "last_run_rejected", "held_drops", "missing_drops", "last_run_failed")
     assert [found[name] for name in numbers] == [2, 1, 1, 1, 0, 0]
     assert found["last_success_timestamp_seconds"] == found["last_run_timestamp_seconds"] > 1.6e9
+
+
+def test_metrics_that_were_killed_while_they_were_written_leave_nothing_beside_the_next_ones(home):
+    script = "import os, signal, sys; os.replace = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL); "
+    script += "from pathlib import Path; Path.replace = os.rename = os.replace; from flows.metrics import write_metrics; "
+    script += "from pipelines.home import Home; write_metrics(Home(Path(sys.argv[1])), None)"
+    home.state.mkdir(parents=True)
+    assert subprocess.run([sys.executable, "-c", script, home.root], check=False).returncode == -signal.SIGKILL
+    assert [file.name for file in home.state.iterdir()] == [".metrics.prom.tmp"]
+    write_metrics(home, None)
+    assert [file.name for file in home.state.iterdir()] == ["metrics.prom"]
 
 
 def test_after_a_failure_the_metrics_still_say_what_waits(home):
