@@ -113,8 +113,12 @@ def test_the_libraries_are_asked_once_a_distinct_value_and_never_about_plain_one
     night(home, {f"{DAY}/plain.jsonl": clients(400, email="jane.doe{n}@example.com", phone="+4420794609{n:02}")})
     assert asked["validate_email"] == 0
     asked.clear()
-    unusual = clients(400, email="zoë@bücher.example.com").replace(b'"C', b'"U')
+    unusual = clients(400, email="zoë{n}@bücher.example.com").replace(b'"C', b'"U')
     night(home, {f"{DAY}/unusual.jsonl": unusual})
+    assert asked["validate_email"] == 1
+    asked.clear()
+    odd = clients(400, email="o'hara@example.com").replace(b'"C', b'"V')
+    night(home, {f"{DAY}/odd.jsonl": odd})
     assert asked["validate_email"] == 1
 
 

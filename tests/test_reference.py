@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import phonenumbers
 import polars as pl
+import pytest
 from email_validator import EmailNotValidError, validate_email
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,10 +15,24 @@ from phonenumbers import COUNTRY_CODE_TO_REGION_CODE
 from validation import emails, phones, reference
 from validation.values import without_exponents
 
-LOCAL = st.text("abcXYZ019._+-'!#é \"@", max_size=70)
-DOMAIN = st.lists(st.text("abcXYZ019-é", max_size=12), max_size=4).map(".".join)
+LOCAL = st.text("abcXYZ019._+-'!#éÅßњΩ \"@\u0301", max_size=70)
+DOMAIN = st.lists(st.text("abcXYZ019-éß名\u0301", max_size=12), max_size=4).map(".".join)
 KNOWN = st.sampled_from(
-    ["example.com", "example.test", "localhost", "x.invalid", "a.onion", "mail.arpa", "B.ORG", "xn--a.com", "a--b.com", "1.2.3.4"]
+    [
+        "example.com",
+        "bücher.example.com",
+        "пример.рф",
+        "x.TEST",
+        "example.test",
+        "localhost",
+        "x.invalid",
+        "a.onion",
+        "mail.arpa",
+        "B.ORG",
+        "xn--a.com",
+        "a--b.com",
+        "1.2.3.4",
+    ]
 )
 
 
@@ -31,6 +48,23 @@ def library_takes(address: str) -> bool:
 @given(st.lists(st.tuples(LOCAL, st.one_of(DOMAIN, KNOWN)), min_size=1, max_size=10))
 def test_addresses_are_judged_as_email_validator_judges_them(parts: list[tuple[str, str]]) -> None:
     addresses = [f"{local}@{domain}" for local, domain in parts]
+    assert emails.is_email(pl.Series(addresses)).to_list() == [library_takes(address) for address in addresses]
+
+
+def test_every_letter_that_is_left_to_the_domain_is_one_the_library_takes_anywhere() -> None:
+    letters = [chr(code) for code in range(0x80, 0x3000) if re.fullmatch(f"[{emails._LETTERS}]", chr(code))]
+    assert len(letters) > 500
+    for letter in letters:
+        assert library_takes(f"{letter}@b.co") and library_takes(f"a{letter}.{letter}a@b.co"), letter
+
+
+@pytest.mark.parametrize(
+    "domain",
+    ["bücher.example.com", "b.co", "", ".co", "b..co", "-b.co", "b", "a.test", "[127.0.0.1]", "b.co>", " b.co", "b.co\n"],
+)
+def test_what_stands_before_the_at_says_nothing_about_the_domain(domain: str) -> None:
+    locals_ = ["a", "A.b_c+d-e", "müller.ßø", "Ωμέγα", "ЖЫћ.1"]
+    addresses = [f"{local}@{domain}" for local in locals_]
     assert emails.is_email(pl.Series(addresses)).to_list() == [library_takes(address) for address in addresses]
 
 
