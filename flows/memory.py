@@ -1,4 +1,4 @@
-"""How a process that works on large columns has memory: of one heap, so that what one chunk leaves the next takes."""
+"""How a process that works on large columns has memory: of one heap, and seldom looked through for what can go."""
 
 from __future__ import annotations
 

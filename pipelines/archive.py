@@ -23,7 +23,7 @@ from typing import BinaryIO, cast
 import zstandard
 
 from pipelines import threads
-from pipelines.files import sync_folder
+from pipelines.files import sync_file, sync_folder
 from pipelines.inbox import open_file
 from pipelines.problems import DropHeldError, NightdropError
 
@@ -99,7 +99,7 @@ class Archive:
                 if stored and not self._has(stored):
                     copy.flush()
                     os.fchmod(copy.fileno(), 0o440)
-                    self._arriving[stored.sha256] = incoming, self._syncing.submit(_sync, incoming)
+                    self._arriving[stored.sha256] = incoming, self._syncing.submit(sync_file, incoming)
                     return stored
             except BaseException:
                 incoming.unlink()
@@ -188,11 +188,6 @@ def damaged(path: str, sha256: str) -> NightdropError:
         f"{path}: its archived bytes are not the ones that were stored under {sha256}. Nothing was changed. Put the file back "
         "from a backup, or remove it from data/state/archive and drop the original into the inbox again."
     )
-
-
-def _sync(file: Path) -> None:
-    with file.open("rb") as stream:
-        os.fsync(stream.fileno())
 
 
 def _copy(source: Path, inbox: Path | None, copy: BinaryIO, growing: bool) -> Stored | None:

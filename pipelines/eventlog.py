@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.checking import Checked
-from pipelines.files import sync_folder
+from pipelines.files import sync_file, sync_folder
 from pipelines.logform import CHOSEN, EDITIONS, FORM, ID_COLUMNS, UNITS, file_name, index_of, told_by
 from pipelines.logged import Logged
 
@@ -80,8 +80,7 @@ class PartWriter:
         with _refusals_as_os_errors(file):
             editions.select(*EDITIONS).write_parquet(file, metadata=files)
         for file in self._writing.iterdir():
-            with file.open("rb") as stream:
-                os.fsync(stream.fileno())
+            sync_file(file)
         sync_folder(self._writing)
         self._writing.rename(self._place)
         sync_folder(self._place.parent)

@@ -99,6 +99,12 @@ def read_json(file: Path, shape: type) -> object:
     return content if isinstance(content, shape) else None
 
 
+def sync_file(file: Path) -> None:
+    """Make the bytes of a file durable."""
+    with file.open("rb") as stream:
+        os.fsync(stream.fileno())
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder durable."""
     descriptor = os.open(folder, os.O_RDONLY)

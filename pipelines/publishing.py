@@ -18,7 +18,7 @@ import duckdb
 import orjson
 
 from pipelines import database
-from pipelines.files import sync_folder
+from pipelines.files import sync_file, sync_folder
 from pipelines.masking import write_masked
 from pipelines.problems import NightdropError
 
@@ -141,8 +141,7 @@ def _copy(working: Path, copy: Path) -> _Identity:
     os.close(os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     shutil.copyfile(working, copy)
     copy.chmod(MODE)
-    with copy.open("rb") as file:
-        os.fsync(file.fileno())
+    sync_file(copy)
     if _identify(working) != before:
         raise NightdropError(
             f"{working}: it changed while it was copied; wanted it closed. Nothing was published. End the process that "

@@ -35,11 +35,10 @@ def is_email(texts: pl.Series) -> pl.Series:
 def _are_taken(addresses: pl.Series) -> pl.Series:
     """Tell of each distinct address whether the library takes it."""
     domains = addresses.str.extract(PLAIN_LOCAL).zip_with(addresses.str.len_bytes() <= LONGEST, _NOTHING)
-    taken = {domain: _library_takes(f"a@{domain}") for domain in domains.drop_nulls().unique()}
-    verdicts = (
-        _library_takes(address) if domain is None else taken[domain] for address, domain in zip(addresses, domains, strict=True)
-    )
-    return pl.Series(verdicts, dtype=pl.Boolean)
+    asked = ("a@" + domains).zip_with(domains.is_not_null(), addresses)
+    distinct = asked.unique()
+    taken = pl.Series([_library_takes(address) for address in distinct], dtype=pl.Boolean)
+    return asked.is_in(distinct.filter(taken).implode())
 
 
 def why_not(address: str) -> str:
