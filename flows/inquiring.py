@@ -45,9 +45,9 @@ def query(
 
 
 def _tables() -> list[str]:
-    from pipelines.tables import TABLES, VIEWS
+    from pipelines.tables import SHOWN
 
-    return [*TABLES, *VIEWS]
+    return list(SHOWN)
 
 
 @app.command()

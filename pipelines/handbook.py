@@ -138,13 +138,17 @@ def _contents(con: duckdb.DuckDBPyConnection) -> Iterator[str]:
 
 def _told_of(con: duckdb.DuckDBPyConnection) -> dict[str, str]:
     """Return the comments of all tables and views, in the order in which they were made."""
-    found = con.execute("SELECT table_name, comment FROM duckdb_tables() ORDER BY table_oid").fetchall()
+    shown = "SELECT table_name, comment FROM duckdb_tables() WHERE schema_name = 'main' ORDER BY table_oid"
+    found = con.execute(shown).fetchall()
     found += con.execute("SELECT view_name, comment FROM duckdb_views() WHERE NOT internal ORDER BY view_oid").fetchall()
     return dict(found)
 
 
 def _relations(con: duckdb.DuckDBPyConnection) -> Iterator[str]:
-    query = "SELECT column_name, data_type, is_nullable, comment FROM duckdb_columns() WHERE table_name = ? ORDER BY column_index"
+    query = (
+        "SELECT column_name, data_type, is_nullable, comment FROM duckdb_columns() "
+        "WHERE schema_name = 'main' AND table_name = ? ORDER BY column_index"
+    )
     views = {name for (name,) in con.execute("SELECT view_name FROM duckdb_views() WHERE NOT internal").fetchall()}
     for name, comment in _told_of(con).items():
         columns = con.execute(query, [name]).fetchall()

@@ -19,7 +19,7 @@ from pipelines.moment import Moment
 from pipelines.refused import RawLines, add_raw
 from pipelines.rewinding import BY_EVENT
 from pipelines.settled import SPAN
-from pipelines.tables import TABLES
+from pipelines.tables import TABLES, past
 
 _POSITION = ("business_date", "path", "line")
 _FINDING = {
@@ -111,9 +111,8 @@ class Adding:
                 self._add(f"{stage.entity.category}_changes", _changes(stage, events))
             with self._turn:
                 _take_out_records(self._con, stage, self._since)
-            versions = _with_ends(stage)
-            self._add(stage.entity.history, versions)
-            self._add(stage.entity.table, versions.filter(pl.col("valid_to").is_null()))
+            for table, versions in _versions(stage).items():
+                self._add(table, versions)
 
     def finish(self) -> None:
         """Write the rows that wait."""
@@ -246,9 +245,8 @@ def _changes(stage: Stage, events: pl.DataFrame) -> pl.DataFrame:
 def _write_records(con: duckdb.DuckDBPyConnection, stage: Stage, since: date) -> None:
     """Replace the touched records and what is younger than `since` of their histories."""
     _take_out_records(con, stage, since)
-    versions = _with_ends(stage)
-    inserting.insert(con, stage.entity.history, versions)
-    inserting.insert(con, stage.entity.table, versions.filter(pl.col("valid_to").is_null()))
+    for table, versions in _versions(stage).items():
+        inserting.insert(con, table, versions)
 
 
 def _take_out_records(con: duckdb.DuckDBPyConnection, stage: Stage, since: date) -> None:
@@ -257,17 +255,20 @@ def _take_out_records(con: duckdb.DuckDBPyConnection, stage: Stage, since: date)
     entity = stage.entity
     with handed_over(con, touched=stage.touched):
         con.execute(
-            f"DELETE FROM {entity.history} AS v USING touched WHERE v.{entity.id} = touched.id "
-            "AND (v.valid_to IS NULL OR v.valid_to >= $since)",
+            f"DELETE FROM {past(entity)} AS v USING touched WHERE v.{entity.id} = touched.id AND v.valid_to >= $since",
             {"since": since},
         )
         con.execute(f"DELETE FROM {entity.table} AS t USING touched WHERE t.{entity.id} = touched.id")
 
 
-def _with_ends(stage: Stage) -> pl.DataFrame:
-    """Return the versions from the one before `since` on, each ending where the next begins."""
+def _versions(stage: Stage) -> dict[str, pl.DataFrame]:
+    """Return by table the versions from the one before `since` on, each ending where the next begins; open ones are records."""
     entity, new = stage.entity, stage.settled.versions
-    first = new.group_by(entity.id).agg(valid_to=pl.col("valid_from").min())
-    before = stage.before.join(first, on=entity.id, how="left")
     columns = [*entity.names, *SPAN, "valid_from", "valid_to"]
-    return pl.concat([before.select(columns), new.select(columns)])
+    if not stage.before.is_empty():
+        first = new.group_by(entity.id).agg(valid_to=pl.col("valid_from").min())
+        before = stage.before.join(first, on=entity.id, how="left")
+        new = pl.concat([before.select(columns), new.select(columns)])
+    if new["valid_to"].null_count() == len(new):
+        return {entity.table: new}
+    return {past(entity): new.drop_nulls("valid_to"), entity.table: new.filter(pl.col("valid_to").is_null())}

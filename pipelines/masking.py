@@ -15,7 +15,7 @@ import duckdb
 
 from pipelines import conservation, database
 from pipelines.schema import statements
-from pipelines.tables import TABLES
+from pipelines.tables import TABLES, past
 from validation.entities import ENTITIES
 from validation.fields import STEP, FieldType
 
@@ -27,7 +27,7 @@ _DIGITS = 32
 _IN_ENTITIES = {
     (table, field.name): field
     for entity in ENTITIES.values()
-    for table in (entity.table, entity.history)
+    for table in (entity.table, past(entity))
     for field in entity.fields
     if field.identifies
 }

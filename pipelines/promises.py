@@ -21,8 +21,6 @@ class Check:
 
 def _entity_checks(entity: Entity) -> list[Check]:
     key, table, history = entity.id, entity.table, entity.history
-    columns = (*entity.names, "created_on", "updated_on", "deleted_on")
-    differ = " OR ".join(f'r."{name}" IS DISTINCT FROM v."{name}"' for name in columns)
     return [
         Check(
             f"{table}_unique",
@@ -47,14 +45,6 @@ def _entity_checks(entity: Entity) -> list[Check]:
                     WINDOW versions AS (PARTITION BY {key} ORDER BY valid_from)
                 ) WHERE valid_from >= valid_to OR valid_to IS DISTINCT FROM starts OR updated_on <> valid_from
                     OR (first AND valid_from <> created_on AND valid_from >= $since)""",
-        ),
-        Check(
-            f"{history}_open",
-            f"the open version in {history} is the row of {table}, column by column",
-            f"""SELECT coalesce(r.{key}, v.{key}) AS {key}, r.updated_on, v.valid_from
-                FROM (FROM {table} WHERE updated_on >= $since) AS r
-                FULL JOIN (FROM {history} WHERE valid_to IS NULL AND updated_on >= $since) AS v ON r.{key} = v.{key}
-                WHERE {differ}""",
         ),
         Check(
             f"{history}_events",

@@ -7,6 +7,7 @@ from datetime import date
 import duckdb
 
 from pipelines.settled import SPAN
+from pipelines.tables import past
 from validation.entities import ENTITIES
 
 BY_EVENT = ("events", "rejections", "warnings", "loan_changes", "rejected_lines")
@@ -18,10 +19,10 @@ def rewind(con: duckdb.DuckDBPyConnection, since: date) -> None:
     for table in BY_EVENT:
         con.execute(f"DELETE FROM {table} WHERE business_date >= $since", {"since": since})
     for entity in ENTITIES.values():
-        con.execute(f"DELETE FROM {entity.history} WHERE valid_from >= $since", {"since": since})
+        con.execute(f"DELETE FROM {past(entity)} WHERE valid_from >= $since", {"since": since})
         con.execute(f"DELETE FROM {entity.table} WHERE updated_on >= $since", {"since": since})
         # What a younger version had ended is open again.
         columns = ", ".join((*entity.names, *SPAN))
-        stand = f"INSERT INTO {entity.table} ({columns}) SELECT {columns} FROM {entity.history} WHERE valid_to >= $since"
+        stand = f"INSERT INTO {entity.table} ({columns}) SELECT {columns} FROM {past(entity)} WHERE valid_to >= $since"
         con.execute(stand, {"since": since})
-        con.execute(f"UPDATE {entity.history} SET valid_to = NULL WHERE valid_to >= $since", {"since": since})
+        con.execute(f"DELETE FROM {past(entity)} WHERE valid_to >= $since", {"since": since})

@@ -7,14 +7,14 @@ import hashlib
 import duckdb
 
 from pipelines.database import transaction
-from pipelines.tables import MACROS, TABLES, VIEWS, Table, View
+from pipelines.tables import MACROS, PAST, TABLES, VIEWS, Table, View
 
 _FINGERPRINT_MACRO = "nightdrop_schema"
 
 
 def statements() -> list[str]:
     """Return the DDL of the warehouse, in the order in which it runs."""
-    ddl: list[str] = []
+    ddl = [f"CREATE SCHEMA {PAST}"]
     for table in TABLES.values():
         ddl.append(f"CREATE TABLE {table.name} ({', '.join(column.sql for column in table.columns)})")
         ddl.append(f"COMMENT ON TABLE {table.name} IS {_literal(table.comment)}")

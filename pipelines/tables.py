@@ -1,11 +1,12 @@
 """The warehouse's tables, views and macros (contract, section 4), declared out of the entities' fields. Pure.
 
-`TABLES` is the one list of columns: their order, types and comments.
+`TABLES` is the one list of columns: their order, types and comments. A version of a record stands once: the open one is the
+record's row, those that ended stand in the schema `past`, and a history is the view over both.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from validation.entities import ENTITIES
 from validation.fields import Entity
@@ -83,10 +84,9 @@ def _entity_columns(entity: Entity) -> tuple[Column, ...]:
     )
 
 
-_VALIDITY = (
-    Column("valid_from", "DATE", "First business date of this version", not_null=True),
-    Column("valid_to", "DATE", "Business date from which the next version holds (half-open); NULL = still valid"),
-)
+_VALID_FROM = Column("valid_from", "DATE", "First business date of this version", not_null=True)
+_VALID_TO = Column("valid_to", "DATE", "Business date from which the next version holds (half-open); NULL = still valid")
+_ENDED = "Business date from which the next version holds (half-open)"
 
 _POSITION = (
     Column("business_date", "DATE", "Business date of the drop", not_null=True),
@@ -106,6 +106,15 @@ _STEP = Column("step", "VARCHAR", "create, update or delete, as sent; NULL where
 _ENTITY_ID = Column("entity_id", "VARCHAR", "Id of the record it is about, as sent; NULL where it could not be read")
 
 
+PAST = "past"
+"""The schema of the versions that ended: analysts see them in the histories."""
+
+
+def past(entity: Entity) -> str:
+    """Return the table of an entity's versions that ended: the columns of its history."""
+    return f"{PAST}.{entity.table}"
+
+
 def _entity_tables() -> tuple[Table, ...]:
     tables = tuple(
         Table(
@@ -115,15 +124,15 @@ def _entity_tables() -> tuple[Table, ...]:
         )
         for entity in ENTITIES.values()
     )
-    histories = tuple(
+    ended = tuple(
         Table(
-            entity.history,
-            f"Every {entity.category} as it stood over time: one version a business date on which it changed",
-            (*_entity_columns(entity), *_VALIDITY),
+            past(entity),
+            f"Versions of {entity.table} that ended; {entity.history} has them and the open ones",
+            (*_entity_columns(entity), _VALID_FROM, replace(_VALID_TO, comment=_ENDED, not_null=True)),
         )
         for entity in ENTITIES.values()
     )
-    return (*tables, *histories)
+    return (*tables, *ended)
 
 
 _DECISION_TABLES = (
@@ -254,9 +263,24 @@ _DIARY_TABLES = (
 
 TABLES: dict[str, Table] = {table.name: table for table in (*_entity_tables(), *_DECISION_TABLES, *_DIARY_TABLES)}
 
+
+def _history(entity: Entity) -> View:
+    columns = _entity_columns(entity)
+    names = ", ".join(column.name for column in columns)
+    return View(
+        entity.history,
+        f"Every {entity.category} as it stood over time: one version a business date on which it changed",
+        (*columns, _VALID_FROM, _VALID_TO),
+        # Every applied event sets updated_on and begins a version, so the open one began on that date.
+        f"SELECT {names}, updated_on AS valid_from, CAST(NULL AS DATE) AS valid_to FROM {entity.table} "
+        f"UNION ALL SELECT {names}, valid_from, valid_to FROM {past(entity)}",
+    )
+
+
 VIEWS: dict[str, View] = {
     view.name: view
     for view in (
+        *map(_history, ENTITIES.values()),
         View(
             "active_clients",
             "Clients that are not deleted",
@@ -279,5 +303,8 @@ def _as_of(entity: Entity) -> Macro:
         "WHERE v.valid_from <= CAST(d AS DATE) AND (v.valid_to IS NULL OR CAST(d AS DATE) < v.valid_to)",
     )
 
+
+SHOWN = tuple(name for name in (*TABLES, *VIEWS) if "." not in name)
+"""The tables and views that analysts see."""
 
 MACROS: dict[str, Macro] = {macro.name: macro for macro in map(_as_of, ENTITIES.values())}

@@ -165,7 +165,7 @@ def test_rebuild_makes_a_warehouse_that_was_lost(home: Home, loss: str) -> None:
         from pipelines import database
 
         con = database.connect(home.working)
-        con.execute("DELETE FROM client_history")
+        con.execute("DELETE FROM past.clients")
         database.seal(con)
     acts.rebuild(home, SETTINGS)
     assert tables(home) == before

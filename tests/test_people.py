@@ -153,7 +153,7 @@ def test_no_value_is_in_what_the_gate_says(tmp_path: Path) -> None:
     with database.connect(home.working) as con:
         for table in ("rejections", "warnings", "clients", "rejected_lines"):
             con.execute(f"INSERT INTO {table} SELECT * FROM {table}")
-        con.execute("UPDATE client_history SET name = name || 'x', valid_to = NULL")
+        con.execute("UPDATE past.clients SET name = name || 'x', valid_from = valid_to")
         from pipelines import gate
 
         with pytest.raises(NightdropError) as told:

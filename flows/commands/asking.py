@@ -53,7 +53,8 @@ def export(home: Home, name: str, *, format: str | None, out: Path | None, as_of
     """Write one table or view of the published warehouse, as it stands or as it stood at the end of a business date."""
     kind = _format(format, out)
     with connect(home.warehouse, read_only=True) as con:
-        tables = [found for (found,) in con.execute("SELECT table_name FROM information_schema.tables ORDER BY 1").fetchall()]
+        shown = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'main' ORDER BY 1"
+        tables = [found for (found,) in con.execute(shown).fetchall()]
         dated = [
             found.removesuffix("_as_of")
             for (found,) in con.execute(
