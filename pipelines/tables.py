@@ -20,11 +20,15 @@ class Column:
     sql_type: str
     comment: str
     not_null: bool = False
+    distinct: bool = False
+    """Texts that differ from row to row. DuckDB looks for what repeats in them and finds nothing: Zstandard, told instead, takes
+    a third to a half of the time and, of long texts, half the room."""
 
     @property
     def sql(self) -> str:
         """Return the column as CREATE TABLE takes it."""
-        return f'"{self.name}" {self.sql_type}{" NOT NULL" if self.not_null else ""}'
+        compression = " USING COMPRESSION zstd" if self.distinct else ""
+        return f'"{self.name}" {self.sql_type}{" NOT NULL" if self.not_null else ""}{compression}'
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,7 @@ def _entity_columns(entity: Entity) -> tuple[Column, ...]:
             field.type.sql,
             field.comment,
             not_null=field.name == entity.id or (field.required and field.name not in late),
+            distinct=field.name in (entity.id, entity.parent_id) or (field.required and field.identifies),
         )
         for field in entity.fields
     )
@@ -98,12 +103,14 @@ _FINDING = (
     Column("code", "VARCHAR", "Reason code, as `nightdrop rules` lists it", not_null=True),
     Column("field", "VARCHAR", "Field it is about, NULL when it is about the whole record"),
     Column("value", "VARCHAR", "The offending value as text, NULL when absent or null"),
-    Column("message", "VARCHAR", "What is wrong and what was wanted", not_null=True),
+    Column("message", "VARCHAR", "What is wrong and what was wanted", not_null=True, distinct=True),
 )
 
 _CATEGORY = Column("category", "VARCHAR", "client, loan, payment or deposit; NULL where it could not be read")
 _STEP = Column("step", "VARCHAR", "create, update or delete, as sent; NULL where it could not be read")
-_ENTITY_ID = Column("entity_id", "VARCHAR", "Id of the record it is about, as sent; NULL where it could not be read")
+_ENTITY_ID = Column(
+    "entity_id", "VARCHAR", "Id of the record it is about, as sent; NULL where it could not be read", distinct=True
+)
 
 
 PAST = "past"
@@ -157,7 +164,7 @@ _DECISION_TABLES = (
             _CATEGORY,
             _STEP,
             _ENTITY_ID,
-            Column("client_id", "VARCHAR", "Client the event is about; NULL where it is not known"),
+            Column("client_id", "VARCHAR", "Client the event is about; NULL where it is not known", distinct=True),
             Column("verdict", "VARCHAR", "applied or rejected", not_null=True),
             Column("decided_at", "TIMESTAMP", "When the verdict was reached, UTC", not_null=True),
         ),
@@ -182,7 +189,7 @@ _DECISION_TABLES = (
         (
             *_POSITION,
             Column("category", "VARCHAR", "client, loan, payment or deposit", not_null=True),
-            Column("entity_id", "VARCHAR", "Id of the record it is about", not_null=True),
+            Column("entity_id", "VARCHAR", "Id of the record it is about", not_null=True, distinct=True),
             *_FINDING,
         ),
     ),
@@ -194,7 +201,7 @@ _DECISION_TABLES = (
             Column("sha256", "VARCHAR", "SHA-256 of the file, in hexadecimal", not_null=True),
             Column("byte_offset", "BIGINT", "Where the record starts in the uncompressed file, from 0", not_null=True),
             Column("byte_length", "BIGINT", "Its length in bytes, without the line end", not_null=True),
-            Column("raw", "BLOB", "The record's bytes, without the line end", not_null=True),
+            Column("raw", "BLOB", "The record's bytes, without the line end", not_null=True, distinct=True),
         ),
     ),
     Table(

@@ -273,3 +273,18 @@ def test_a_commit_that_the_disk_refuses_takes_all_back_and_says_so(tmp_path, con
     with pytest.raises(NightdropError, match=r"warehouse\.duckdb: the changes could not be committed"), database.transaction(con):
         con.execute("INSERT INTO runs (run_id, started_at, state) VALUES ('r1', TIMESTAMP '2026-01-01', 'done')")
     assert rows(con, "FROM runs") == []
+
+
+def test_texts_that_differ_from_row_to_row_are_packed_by_zstandard_and_others_as_duckdb_likes(con):
+    many = pl.DataFrame({"id": [f"C-{number:08}" for number in range(20_000)]})
+    con.register("many", many)
+    con.execute(
+        "INSERT INTO rejections BY NAME SELECT DATE '2026-01-01' AS business_date, 'a.jsonl' AS path, 1 AS line, 'client' AS category, "
+        "id AS entity_id, 'c' AS code, 'no ' || id AS message FROM many"
+    )
+    con.execute("CHECKPOINT")
+    found = rows(
+        con, "SELECT DISTINCT column_name, compression FROM pragma_storage_info('rejections') WHERE segment_type = 'VARCHAR'"
+    )
+    packed = {name for name, compression in found if compression == "ZSTD"}
+    assert packed == {column.name for column in TABLES["rejections"].columns if column.distinct} == {"entity_id", "message"}
