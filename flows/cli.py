@@ -17,6 +17,7 @@ import typer
 from typer.exceptions import TyperException
 
 from flows import acting, inquiring, serving
+from flows.ending import ends_at_once
 from flows.memory import keep_one_heap, look_for_cycles_seldom
 from flows.said import Call, HomeOption, JsonOption, date_said, said
 from pipelines.files import keep_files_private
@@ -156,6 +157,7 @@ def sample(
 def main() -> None:
     """Run the command line and leave with its exit code."""
     _speak_utf8()
+    leave = ends_at_once()
     _open_standard_streams()
     signal.signal(signal.SIGTERM, _interrupt)
     keep_files_private()
@@ -164,7 +166,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         # A path that is no UTF-8, or a terminal that knows none, must not end in a traceback.
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    sys.exit(call(sys.argv[1:]))
+    leave(call(sys.argv[1:]))
 
 
 def _speak_utf8() -> None:

@@ -7,9 +7,12 @@ import gzip
 import hashlib
 import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipelines.archive import Archive, Stored
 from pipelines.problems import DropHeldError, NightdropError
@@ -119,6 +122,27 @@ def test_what_a_killed_run_left_is_swept(archive: Archive, tmp_path: Path) -> No
     (archive.folder / ".incoming-abc").write_bytes(b"half")
     archive.sweep()
     assert sorted(file.name for file in archive.folder.iterdir()) == [sha256[:2]]
+
+
+@given(
+    data=st.binary(max_size=200),
+    taken=st.lists(st.integers(1, 60), max_size=8),
+    refusal=st.sampled_from([errno.EINVAL, errno.EIO, errno.ENOSPC]),
+)
+def test_what_the_kernel_does_not_copy_by_itself_is_copied_all_the_same(data: bytes, taken: list[int], refusal: int) -> None:
+    real, left = os.sendfile, iter(taken)
+
+    def some(into: int, out_of: int, offset: None, count: int) -> int:
+        for most in left:
+            return real(into, out_of, offset, min(count, most))
+        raise OSError(refusal, os.strerror(refusal))
+
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "sendfile", some)
+        archive = Archive(Path(folder) / "archive")
+        sha256 = keep(archive, Path(folder), data)
+        assert sha256 == hashlib.sha256(data).hexdigest()
+        assert archive.path(sha256).read_bytes() == data
 
 
 @pytest.mark.parametrize(
