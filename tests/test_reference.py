@@ -44,11 +44,29 @@ def library_takes(address: str) -> bool:
     return True
 
 
+def library_words(address: str) -> str:
+    try:
+        validate_email(address, check_deliverability=False)
+    except EmailNotValidError as refusal:
+        return f": {refusal}".rstrip(".")
+    return ""
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.tuples(LOCAL, st.one_of(DOMAIN, KNOWN)), min_size=1, max_size=10))
 def test_addresses_are_judged_as_email_validator_judges_them(parts: list[tuple[str, str]]) -> None:
     addresses = [f"{local}@{domain}" for local, domain in parts]
     assert emails.is_email(pl.Series(addresses)).to_list() == [library_takes(address) for address in addresses]
+
+
+REFUSED_LOCAL = st.text("aZ09._+-'!\" \\\t\x7f()<>,;:[]éя\u0301\u0338=", max_size=70)
+
+
+@settings(max_examples=500, deadline=None)
+@given(REFUSED_LOCAL, st.sampled_from(["@", "", "@@", " @"]), st.one_of(DOMAIN, KNOWN))
+def test_the_words_about_a_refused_address_are_those_of_email_validator(local: str, at: str, domain: str) -> None:
+    address = f"{local}{at}{domain}"
+    assert emails.why_not(address) == library_words(address)
 
 
 def test_every_letter_that_is_left_to_the_domain_is_one_the_library_takes_anywhere() -> None:
