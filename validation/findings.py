@@ -5,7 +5,7 @@ One pass over what makes a row suspect clears nearly all rows; the others are ju
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from string import Formatter
 
@@ -37,24 +37,26 @@ def find(name: str, rules: Sequence[Rule], frame: pl.DataFrame) -> pl.DataFrame:
     fired: list[Rule] = []
     verdicts: list[pl.Series] = []
     for suspects, same in zip(suspected, alike.values(), strict=True):
-        for rule, verdict in zip(same, _verdicts(same, frame, suspects), strict=True) if suspects.any() else ():
-            if verdict.any():
+        if suspects.any():
+            for rule, verdict in _fired(same, frame, suspects):
                 verdicts.append(verdict.alias(str(len(fired))))
                 fired.append(rule)
     return _named(name, fired, pl.DataFrame(verdicts)) if fired else pl.DataFrame(schema=FOUND)
 
 
-def _verdicts(rules: Sequence[Rule], frame: pl.DataFrame, suspects: pl.Series) -> list[pl.Series]:
-    """Tell per rule which rows break it, of rules that have the same suspects; only of these more is asked."""
+def _fired(rules: Sequence[Rule], frame: pl.DataFrame, suspects: pl.Series) -> Iterator[tuple[Rule, pl.Series]]:
+    """Yield those of some rules with the same suspects that are broken, each with where; suspects alone are asked about."""
     if all(rule.suspect is None for rule in rules):
-        return [suspects] * len(rules)
+        yield from ((rule, suspects) for rule in rules)
+        return
     asked = (rule.broken.fill_null(False).alias(str(place)) for place, rule in enumerate(rules))
     told = frame.lazy().filter(suspects).select(asked).collect()
-    rows = suspects.arg_true().to_numpy()
-    verdicts = np.zeros((len(rules), len(frame)), dtype=np.bool_)
-    for verdict, broken in zip(verdicts, told, strict=True):
-        verdict[rows] = broken
-    return [pl.Series(verdict) for verdict in verdicts]
+    rows = suspects.arg_true()
+    for rule, broken in zip(rules, told, strict=True):
+        if broken.any():
+            verdict = np.zeros(len(frame), dtype=np.bool_)
+            verdict[rows.filter(broken).to_numpy()] = True
+            yield rule, pl.Series(verdict)
 
 
 def _named(name: str, fired: Sequence[Rule], verdicts: pl.DataFrame) -> pl.DataFrame:

@@ -135,6 +135,11 @@ def rules_of(schema: pa.DataFrameSchema) -> Iterator[Rule]:
             yield check.statistics["rule"]
 
 
+def flagged(mask: str, bit: int) -> pl.Expr:
+    """Return whether that bit of a mask column is set."""
+    return (pl.col(mask) & pl.lit(1 << bit, dtype=pl.UInt64)) != pl.lit(0, dtype=pl.UInt64)
+
+
 def any_of(expressions: Iterable[pl.Expr]) -> pl.Expr:
     """Return an expression that is true where one of them is; false when there is none."""
     return reduce(or_, expressions, pl.lit(False))
