@@ -61,6 +61,10 @@ class Rule:
     suggest: Callable[[str], str] | None = None
     """What was probably meant, from the value; asked once a distinct value and put for `{suggestion}`."""
 
+    def __deepcopy__(self, memo: object) -> Rule:
+        """Return the rule itself: it never changes, and rules copied by Pandera go on sharing what makes rows suspect."""
+        return self
+
     def check(self) -> pa.Check:
         """Return the Pandera check of this rule: named by its code, described by its words."""
         import pandera.polars as pa
