@@ -11,6 +11,7 @@
 #include <string.h>
 
 enum { STRING, NUMBER, BOOLEAN, OBJECT, NOTHING, ARRAY };
+enum { ANY, EMAIL, PHONE, ADDRESS };
 
 #define MAX_RECORD (1024 * 1024)
 #define DEEPEST 64
@@ -21,16 +22,17 @@ enum { STRING, NUMBER, BOOLEAN, OBJECT, NOTHING, ARRAY };
 #define MOST_UNKNOWN 32
 #define INLINE_TEXT 12
 #define LONG_TEXT 128
+#define LONG_EMAIL 64
 
 typedef struct {
     const char *text;
     Py_ssize_t length;
-    int kind;
+    int kind, form;
 } Name;
 
 typedef struct {
     int64_t *rows;
-    uint64_t *sent, *null, *wrong;
+    uint64_t *sent, *null, *wrong, *sure;
     uint8_t *odd;
     uint8_t *views;
     int64_t count;
@@ -66,7 +68,7 @@ typedef struct {
     Sheet *sheet;
     int number;
     int64_t row;
-    uint64_t sent, null, wrong;
+    uint64_t sent, null, wrong, sure;
     int odd;
     int64_t unknown;
 } Line;
@@ -98,6 +100,69 @@ static int is_odd(const uint8_t *text, int64_t start, int64_t stop) {
     uint8_t first = text[start];
     return first == ' ' || text[stop - 1] == ' ' || first == 0xC2 || (first >= 0xE1 && first <= 0xE3) ||
            (length >= 2 && text[stop - 2] == 0xC2) || (length >= 3 && text[stop - 3] >= 0xE1 && text[stop - 3] <= 0xE3);
+}
+
+static int is_digit(uint8_t byte) { return byte >= '0' && byte <= '9'; }
+
+static int is_letter(uint8_t byte) { return (byte | 0x20) >= 'a' && (byte | 0x20) <= 'z'; }
+
+/* Tell whether [at, stop) surely is an address of e-mail: words with single points between, @, labels with single points and hyphens
+ * between, the last of two or three letters, which no special-use domain has. */
+static int is_email(const uint8_t *text, int64_t at, int64_t stop) {
+    if (stop - at > LONG_EMAIL) return 0;
+    int64_t word = at, label;
+    for (; at < stop && text[at] != '@'; at++) {
+        uint8_t byte = text[at];
+        if (byte == '.') {
+            if (word == at) return 0;
+            word = at + 1;
+        } else if (!is_letter(byte) && !is_digit(byte) && byte != '_' && byte != '+' && byte != '-') {
+            return 0;
+        }
+    }
+    if (word == at) return 0;
+    int64_t domain = label = word = ++at;
+    for (; at < stop; at++) {
+        uint8_t byte = text[at];
+        if (byte == '.' || byte == '-') {
+            if (word == at) return 0;
+            word = at + 1;
+            if (byte == '.') label = word;
+        } else if (!is_letter(byte) && !is_digit(byte)) {
+            return 0;
+        }
+    }
+    if (label == domain || stop - label < 2 || stop - label > 3) return 0;
+    for (at = label; at < stop; at++)
+        if (!is_letter(text[at])) return 0;
+    return 1;
+}
+
+static int is_phone(const uint8_t *text, int64_t at, int64_t stop) {
+    if (stop - at < 8 || stop - at > 16 || text[at] != '+' || text[at + 1] == '0') return 0;
+    for (at++; at < stop; at++)
+        if (!is_digit(text[at])) return 0;
+    return 1;
+}
+
+/* Tell whether a postal address surely is complete: a digit of ASCII and two commas. */
+static int is_address(const uint8_t *text, int64_t at, int64_t stop) {
+    int commas = 0, any_digit = 0;
+    for (; at < stop; at++) {
+        commas += text[at] == ',';
+        any_digit |= is_digit(text[at]);
+    }
+    return commas >= 2 && any_digit;
+}
+
+/* Tell whether a text surely breaks no rule about the form of its field; without a form nothing is sure. */
+static int is_sure(int form, const uint8_t *text, int64_t start, int64_t stop) {
+    switch (form) {
+        case EMAIL: return is_email(text, start, stop);
+        case PHONE: return is_phone(text, start, stop);
+        case ADDRESS: return is_address(text, start, stop);
+        default: return 0;
+    }
 }
 
 static unsigned hash_name(const uint8_t *text, int64_t length) {
@@ -364,6 +429,12 @@ static int64_t read_value(uint8_t *text, int64_t at, int64_t end, int depth, int
     return behind;
 }
 
+/* Learn in passing what the rules would have to look for in a text. */
+static void look_at(Line *line, int bit, const uint8_t *text, int64_t start, int64_t stop, int odd) {
+    line->odd |= odd | is_odd(text, start, stop);
+    if (is_sure(line->sheet->name[bit].form, text, start, stop)) line->sure |= (uint64_t)1 << bit;
+}
+
 static void put(Line *line, const Scan *scan, int bit, int64_t start, int64_t stop) {
     Sheet *sheet = line->sheet;
     uint8_t *view = sheet->views + 16 * ((int64_t)bit * scan->room + sheet->count);
@@ -404,6 +475,7 @@ static void take(Scan *scan, Line *line) {
     sheet->sent[at] = line->sent;
     sheet->null[at] = line->null;
     sheet->wrong[at] = line->wrong;
+    sheet->sure[at] = line->sure;
     sheet->odd[at] = (uint8_t)(line->odd != 0);
     sheet->ever |= line->sent & ~line->null;
     scan->unknown += line->unknown;
@@ -447,7 +519,7 @@ static int64_t read_member(Scan *scan, Line *line, int64_t at, int64_t end, int 
         return at;
     }
     if (kind != line->sheet->name[bit].kind) line->wrong |= mask;
-    if (kind == STRING) line->odd |= odd | is_odd(text, start, stop);
+    if (kind == STRING) look_at(line, bit, text, start, stop, odd);
     put(line, scan, bit, start, stop);
     return at;
 }
@@ -580,7 +652,7 @@ static int put_cell(Scan *scan, Line *line, int bit, int64_t start, int64_t stop
             break;
         default:
             for (int64_t at = start; at < stop; at++) odd |= is_control(text, at);
-            line->odd |= odd | is_odd(text, start, stop);
+            look_at(line, bit, text, start, stop, odd);
     }
     put(line, scan, bit, start, stop);
     return 1;
@@ -654,7 +726,7 @@ static void read_lines(Scan *scan, Columns *columns) {
 /* --- what Python hands over --- */
 
 typedef struct {
-    Py_buffer held[MAX_SHEETS * 6 + 16];
+    Py_buffer held[MAX_SHEETS * 7 + 16];
     int count;
 } Buffers;
 
@@ -678,7 +750,7 @@ static int read_names(Sheet *sheet, PyObject *names) {
     sheet->names = (int)count;
     for (Py_ssize_t at = 0; at < count; at++) {
         Name *name = &sheet->name[at];
-        if (!PyArg_ParseTuple(PyTuple_GET_ITEM(names, at), "y#i", &name->text, &name->length, &name->kind)) return -1;
+        if (!PyArg_ParseTuple(PyTuple_GET_ITEM(names, at), "y#ii", &name->text, &name->length, &name->kind, &name->form)) return -1;
         unsigned slot = hash_name((const uint8_t *)name->text, name->length);
         while (sheet->slot[slot]) slot = (slot + 1) & (SLOTS - 1);
         sheet->slot[slot] = (uint8_t)(at + 1);
@@ -687,12 +759,12 @@ static int read_names(Sheet *sheet, PyObject *names) {
 }
 
 static int read_sheet(Sheet *sheet, PyObject *given, Buffers *buffers, int64_t room) {
-    PyObject *names, *rows, *sent, *null, *wrong, *odd, *views;
-    if (!PyArg_ParseTuple(given, "O!OOOOOO", &PyTuple_Type, &names, &rows, &sent, &null, &wrong, &odd, &views)) return -1;
+    PyObject *names, *rows, *sent, *null, *wrong, *sure, *odd, *views;
+    if (!PyArg_ParseTuple(given, "O!OOOOOOO", &PyTuple_Type, &names, &rows, &sent, &null, &wrong, &sure, &odd, &views)) return -1;
     if (read_names(sheet, names) < 0) return -1;
     if (!(sheet->rows = borrow(buffers, rows, 8 * room)) || !(sheet->sent = borrow(buffers, sent, 8 * room)) ||
         !(sheet->null = borrow(buffers, null, 8 * room)) || !(sheet->wrong = borrow(buffers, wrong, 8 * room)) ||
-        !(sheet->odd = borrow(buffers, odd, room)) || !(sheet->views = borrow(buffers, views, 16 * room * sheet->names)))
+        !(sheet->sure = borrow(buffers, sure, 8 * room)) || !(sheet->odd = borrow(buffers, odd, room)) || !(sheet->views = borrow(buffers, views, 16 * room * sheet->names)))
         return -1;
     return 0;
 }

@@ -8,12 +8,12 @@ import numpy.typing as npt
 Buffer = npt.NDArray[np.generic[Any]]
 """Its bytes are what is filled."""
 
-Names = tuple[tuple[bytes, int], ...]
-"""A sheet's spellings in their order, and the kind of value each wants."""
-Sheet = tuple[Names, Buffer, Buffer, Buffer, Buffer, Buffer, Buffer]
-"""Names, and what is filled, a row an event: rows (int64, the line counted from the first), sent, null, wrong (uint64, bit i:
-the i-th name), odd (uint8: a text is empty or over 128 bytes, may have white space at an end, or holds a control character),
-views (16 bytes each, a run of `room` a name)."""
+Names = tuple[tuple[bytes, int, int], ...]
+"""A sheet's spellings in their order, the kind of value each wants, and the form (0: any, 1: e-mail, 2: phone, 3: address)."""
+Sheet = tuple[Names, Buffer, Buffer, Buffer, Buffer, Buffer, Buffer, Buffer]
+"""Names, and what is filled, a row an event: rows (int64, the line counted from the first), sent, null, wrong, sure (uint64, bit
+i: the i-th name; sure: its text surely has its form), odd (uint8: a text is empty or over 128 bytes, may have white space at an
+end, or holds a control character), views (16 bytes each, a run of `room` a name)."""
 Category = tuple[bytes, int, bool]
 """A category as it is spelled, the number of its sheet, whether it is the other spelling, which goes with a `kind`."""
 Unknown = tuple[int, Buffer, Buffer, Buffer, Buffer, Buffer]

@@ -12,11 +12,10 @@ import numpy as np
 import polars as pl
 
 from validation.entities import ENTITIES
-from validation.event_rules import flagged
 from validation.fields import STEP, Entity, Field
 from validation.findings import describe, fill, find
 from validation.rulebook import RuleBook
-from validation.rules import SOURCE, TYPED, Rule
+from validation.rules import SOURCE, TYPED, Rule, flagged
 from validation.values import typed, without_exponents
 
 KEYS = {"drop": pl.UInt32(), "line": pl.Int64()}

@@ -32,7 +32,8 @@ _MAX_TEXT = 2**31 - 1
 _VIEW = 16
 _UNKNOWN_A_LINE = 4
 _KINDS = {"string": 0, "number": 1, "boolean": 2, "object": 3}
-"""As `_lines.c` numbers them."""
+_FORMS = {"email": 1, "phone": 2, "address": 3}
+"""As `_lines.c` numbers them; a form is known by the field's name, as in `validation.forms`."""
 _SHEETS = tuple(ENTITIES)
 
 
@@ -109,7 +110,7 @@ def _categories() -> tuple[_lines.Category, ...]:
 
 @cache
 def _names(category: str) -> _lines.Names:
-    return tuple((name.encode(), _KINDS[kind]) for name, kind in json_types(category).items())
+    return tuple((name.encode(), _KINDS[kind], _FORMS.get(name, 0)) for name, kind in json_types(category).items())
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +127,12 @@ class _Room:
     def __init__(self, category: str, room: int) -> None:
         self.category, self.names = category, _names(category)
         self.rows = np.zeros(room, dtype=np.int64)
-        self.sent, self.null, self.wrong = (np.zeros(room, dtype=np.uint64) for _ in range(3))
+        self.sent, self.null, self.wrong, self.sure = (np.zeros(room, dtype=np.uint64) for _ in range(4))
         self.odd = np.zeros(room, dtype=np.bool_)
         self.views = np.zeros((len(self.names), room * _VIEW), dtype=np.uint8)
 
     def handed(self) -> _lines.Sheet:
-        return self.names, self.rows, self.sent, self.null, self.wrong, self.odd, self.views
+        return self.names, self.rows, self.sent, self.null, self.wrong, self.sure, self.odd, self.views
 
     def sheet(self, count: int, ever: int, text: npt.NDArray[np.uint8], lines: Ints, offset: int) -> pl.DataFrame:
         rows, sent, null = self.rows[:count], self.sent[:count], self.null[:count]
@@ -143,10 +144,11 @@ class _Room:
             "byte_span": nexts - starts,
         }
         there = sent & ~null
-        for bit, (name, _) in enumerate(self.names):
+        for bit, (name, *_) in enumerate(self.names):
             is_there = (there >> np.uint64(bit)) & np.uint64(1) != 0 if ever >> bit & 1 else None
             columns[name.decode()] = _texts(self.views[bit], count, is_there, text)
-        return pl.DataFrame({**columns, "sent": sent, "wrong": self.wrong[:count], "odd": self.odd[:count]})
+        masks = {"sent": sent, "wrong": self.wrong[:count], "sure": self.sure[:count]}
+        return pl.DataFrame({**columns, **masks, "odd": self.odd[:count]})
 
 
 def _texts(

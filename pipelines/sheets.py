@@ -63,7 +63,7 @@ class Unread:
 def sheet_schema(category: str) -> dict[str, pl.DataType]:
     """Return the columns of a category's sheet."""
     spellings = {name: pl.String() for name in ENTITIES[category].spellings}
-    masks = {"sent": pl.UInt64(), "wrong": pl.UInt64(), "odd": pl.Boolean()}
+    masks = {"sent": pl.UInt64(), "wrong": pl.UInt64(), "sure": pl.UInt64(), "odd": pl.Boolean()}
     return {**PLACE, **spellings, **masks, "unknown": UNKNOWN, "channel": pl.String()}
 
 
@@ -82,6 +82,7 @@ def sheet_of(category: str, rows: Iterable[tuple[Place, Event]]) -> pl.DataFrame
                 *(event.texts.get(name) for name in names),
                 sum(bits[name] for name in event.texts),
                 sum(bits[name] for name in event.wrong),
+                0,
                 True,
                 [{"name": name, "value": value} for name, value in event.unknown] or None,
                 event.channel,

@@ -21,25 +21,27 @@ from typing import Any
 SOURCE = Path(__file__).parent.parent / "pipelines" / "_lines.c"
 FLAGS = ["-O1", "-g", "-std=c11", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-shared", "-fPIC"]
 KINDS = {"info": 3, "is_company": 2, "amount": 1, "disbursement_amount": 1}
+FORMS = {"email": 1, "phone": 2, "address": 3}
 NAMES = {
-    "client": ["step", "client_id", "name", "info", "is_company", "dob"],
+    "client": ["step", "client_id", "name", "info", "is_company", "dob", "email", "phone", "address"],
     "loan": ["step", "loan_id", "client_id", "amount", "disbursement_id", "disbursement_amount", "info"],
 }
 CATEGORIES = ((b"client", 0, False), (b"loan", 1, False), (b"disbursement", 1, True))
-COLUMNS = [b"category", b"step", b"client_id", b"name", b"is_company", b"info", b"amount", b"kind"]
+COLUMNS = [b"category", b"step", b"client_id", b"name", b"is_company", b"info", b"amount", b"kind", b"email", b"phone"]
 JSON = [
     b'{"category":"client","data":{"step":"create","client_id":"C1","name":"J\\u00e9 \\"x\\"","is_company":true,'
     b'"info":{"a": [1, {"b":null}], "c":"d"},"nick":"y","dob":null}}',
     b'{"category": "disbursement", "data": {"kind": "loan", "amount":-1.5e+3,"x":[true,false,null],"info":{}}}',
+    b'{"category":"client","data":{"email":"a.b@c-d.co","phone":"+254712345678","address":"1 Road, Town, KE"}}',
     '{"category":"client","data":{"name":"\u2028é\U0001f600\x7f","zz":"\\ud83d\\ude00"}}'.encode(),
     b"   ",
     b"{}",
 ]
 CSV = [
-    b'client,create,C1,"a, ""b""",TRUE,"{""a"": 1}",\\N,9',
-    b'loan,update,L1,x,false,{},12.5,"\\N"',
-    b'disbursement,create,"x","y",,,0012,loan',
-    b",,,,,,,",
+    b'client,create,C1,"a, ""b""",TRUE,"{""a"": 1}",\\N,9,a.b@c-d.co,+254712345678',
+    b'loan,update,L1,x,false,{},12.5,"\\N",,',
+    b'disbursement,create,"x","y",,,0012,loan,a@b.c,+1',
+    b",,,,,,,,,",
     b'"a',
 ]
 PIECES = [b'"', b"\\", b"{", b"}", b"[", b"]", b",", b":", b"\n", b"\r", b"\0", b"\xff", b"\xc2", b"\xe2\x80", b"\\u", b"\\ud83d"]
@@ -68,8 +70,8 @@ def scan(module: Any, data: bytes, *, csv: bool, unknown_room: int) -> None:
     room = data.count(b"\n") + 1
     sheets = []
     for names in NAMES.values():
-        spelled = tuple((name.encode(), KINDS.get(name, 0)) for name in names)
-        words = (bytearray(8 * room) for _ in range(4))
+        spelled = tuple((name.encode(), KINDS.get(name, 0), FORMS.get(name, 0)) for name in names)
+        words = (bytearray(8 * room) for _ in range(5))
         sheets.append((spelled, *words, bytearray(room), bytearray(16 * room * len(names))))
     columns, at = [], len(data)
     for name in COLUMNS:

@@ -49,7 +49,7 @@ def read(data: bytes, format: str, chunk_bytes: int = 1 << 20, *, dialect: Diale
         _hold_to_shape(chunk)
         for category, sheet in chunk.sheets.items():
             # How many texts are looked at twice is each reader's own affair.
-            told = sheet.drop("odd")
+            told = sheet.drop("odd", "sure")
             whole.sheets[category] = pl.concat([whole.sheets[category], told]) if category in whole.sheets else told
         whole.unread = pl.concat([whole.unread, chunk.unread])
         whole.filler = pl.concat([whole.filler, chunk.filler])

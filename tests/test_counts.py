@@ -108,18 +108,21 @@ def test_the_libraries_are_asked_once_a_distinct_value_and_never_about_plain_one
     asked: Counter[str] = Counter()
     counting(monkeypatch, emails, "validate_email", asked)
     counting(monkeypatch, phones.phonenumbers, "parse", asked)
-    for cached in (emails._library_takes, phones._library_takes):
+    for cached in (emails._words, phones._library_takes):
         cached.cache_clear()
     night(home, {f"{DAY}/plain.jsonl": clients(400, email="jane.doe{n}@example.com", phone="+4420794609{n:02}")})
     assert asked["validate_email"] == 0
     asked.clear()
     unusual = clients(400, email="zoë{n}@bücher.example.com").replace(b'"C', b'"U')
     night(home, {f"{DAY}/unusual.jsonl": unusual})
-    assert asked["validate_email"] == 1
+    assert asked["validate_email"] == len(["a@b.co", "a@bücher.example.com"])
     asked.clear()
-    odd = clients(400, email="o'hara@example.com").replace(b'"C', b'"V')
-    night(home, {f"{DAY}/odd.jsonl": odd})
-    assert asked["validate_email"] == 1
+    odd = clients(400, email="o'hara{n}@example.com").replace(b'"C', b'"V')
+    refused = clients(400, email="mail to zoe{n}@example.com").replace(b'"C', b'"W')
+    night(home, {f"{DAY}/odd.jsonl": odd + refused}, hold_above=1.0)
+    shapes_of_hara = ["a'aaaaa@b.co", "a'aaaaaa@b.co", "a'aaaaaaa@b.co"]
+    shapes_of_zoe = ["aaaa aa aaaa@b.co", "aaaa aa aaaaa@b.co", "aaaa aa aaaaaa@b.co"]
+    assert asked["validate_email"] == len([*shapes_of_hara, "a@example.com", *shapes_of_zoe])
 
 
 def test_pandera_looks_at_suspect_rows_alone(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import re
 
 import phonenumbers
@@ -12,7 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from phonenumbers import COUNTRY_CODE_TO_REGION_CODE
 
+from pipelines.reading import read_chunks
 from validation import emails, phones, reference
+from validation.client import CLIENT
 from validation.values import without_exponents
 
 LOCAL = st.text("abcXYZ019._+-'!#éÅßњΩ \"@\u0301", max_size=70)
@@ -44,11 +48,29 @@ def library_takes(address: str) -> bool:
     return True
 
 
+def library_words(address: str) -> str:
+    try:
+        validate_email(address, check_deliverability=False)
+    except EmailNotValidError as refusal:
+        return f": {refusal}".rstrip(".")
+    return ""
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.tuples(LOCAL, st.one_of(DOMAIN, KNOWN)), min_size=1, max_size=10))
 def test_addresses_are_judged_as_email_validator_judges_them(parts: list[tuple[str, str]]) -> None:
     addresses = [f"{local}@{domain}" for local, domain in parts]
     assert emails.is_email(pl.Series(addresses)).to_list() == [library_takes(address) for address in addresses]
+
+
+REFUSED_LOCAL = st.text("aZ09._+-'!\" \\\t\x7f()<>,;:[]éя\u0301\u0338=", max_size=70)
+
+
+@settings(max_examples=500, deadline=None)
+@given(REFUSED_LOCAL, st.sampled_from(["@", "", "@@", " @"]), st.one_of(DOMAIN, KNOWN))
+def test_the_words_about_a_refused_address_are_those_of_email_validator(local: str, at: str, domain: str) -> None:
+    address = f"{local}{at}{domain}"
+    assert emails.why_not(address) == library_words(address)
 
 
 def test_every_letter_that_is_left_to_the_domain_is_one_the_library_takes_anywhere() -> None:
@@ -130,3 +152,59 @@ def test_codes_are_those_of_the_standards() -> None:
     assert reference.countries()["GB"] == "United Kingdom"
     assert reference.currencies()["EUR"] == "Euro"
     assert len(reference.countries()) > 240
+
+
+def of_which_reading_is_sure(field: str, texts: list[str], format: str) -> list[str]:
+    """Return the texts whose field reading is sure of; each is an event of its own."""
+    if format == "csv":
+        cells = (text.replace('"', '""') for text in texts)
+        data = f"step,client_id,{field}\n" + "".join(f'update,C1,"{cell}"\n' for cell in cells)
+    else:
+        data = "".join(json.dumps({"category": "client", "data": {field: text}}) + "\n" for text in texts)
+    sheets = [chunk.sheets.get("client") for chunk in read_chunks(io.BytesIO(data.encode()), format, chunk_bytes=1 << 20)]
+    bit = pl.lit(1 << CLIENT.spellings.index(field), dtype=pl.UInt64)
+    return [text for sheet in sheets if sheet is not None for text in sheet.filter((pl.col("sure") & bit) != 0)[field]]
+
+
+NEARLY_PLAIN = st.from_regex(r"\A[aZ09_+.-]{0,33}@?@[aZ09.-]{0,33}\.?(co|com|TEST|arpa|c0|c-m|o|info|рф)\Z")
+FIELDS = {
+    "email": (st.one_of(NEARLY_PLAIN, st.builds("{}@{}".format, LOCAL, st.one_of(DOMAIN, KNOWN))), library_takes),
+    "phone": (st.from_regex(r"\A\+?[0-9]{5,18}[ x٣+]?\Z"), re.compile(phones.FORM.replace("$", r"\Z")).search),
+    "address": (
+        st.text("aé,07٣\n ", min_size=1, max_size=12),
+        lambda text: text.count(",") >= 2 and any(map(str.isdecimal, text)),
+    ),
+}
+
+
+@pytest.mark.parametrize("format", ["jsonl", "csv"])
+@pytest.mark.parametrize("field", FIELDS)
+def test_what_reading_is_sure_of_breaks_no_rule(field: str, format: str) -> None:
+    texts, is_right = FIELDS[field]
+
+    @settings(max_examples=150, deadline=None)
+    @given(st.lists(texts, min_size=1, max_size=20))
+    def held_to_the_rule(texts: list[str]) -> None:
+        assert all(map(is_right, of_which_reading_is_sure(field, texts, format)))
+
+    held_to_the_rule()
+
+
+@pytest.mark.parametrize("format", ["jsonl", "csv"])
+@pytest.mark.parametrize(
+    ("field", "texts"),
+    [
+        ("email", ["a@b.co", "Jane.Doe+x_y-z@mail-1.example.com", "0.1.2@3.4-5.Co", f"{'a' * 57}@b.com"]),
+        ("phone", ["+1234567", "+254712345678", "+999999999999999"]),
+        ("address", ["1,,", "Rue de l'Église 5, 69002 Lyon, France", ",\t,7"]),
+    ],
+)
+def test_reading_is_sure_of_ordinary_texts(field: str, texts: list[str], format: str) -> None:
+    assert of_which_reading_is_sure(field, texts, format) == texts
+
+
+@pytest.mark.parametrize(
+    "address", ["a@b.test", "a@b.info", "a.@b.co", ".a@b.co", "a..b@b.co", "a@-b.co", "a@b-.co", "a@b--c.co", "a@co"]
+)
+def test_reading_is_not_sure_of_unusual_addresses(address: str) -> None:
+    assert of_which_reading_is_sure("email", [address], "jsonl") == []

@@ -6,6 +6,7 @@ Source of the rule: email-validator with its default options, syntax only, no ne
 from __future__ import annotations
 
 from functools import lru_cache
+from string import ascii_letters, digits
 
 import polars as pl
 from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, validate_email
@@ -19,6 +20,7 @@ _WORD = rf"[A-Za-z0-9_+{_LETTERS}-]+"
 PLAIN_LOCAL = rf"^{_WORD}(?:\.{_WORD})*@([^@]+)$"
 """Of addresses of this form and at most `LONGEST` bytes the domain tells whether they are valid; held to the library likewise."""
 LONGEST = 64
+_ONE_LETTER = str.maketrans(dict.fromkeys(ascii_letters + digits, "a"))
 _NOTHING = pl.Series([None], dtype=pl.String)
 _SPECIAL = rf"(?i-u)\.(?:{'|'.join(sorted({name.rpartition('.')[2] for name in SPECIAL_USE_DOMAIN_NAMES}))})$"
 
@@ -37,23 +39,32 @@ def _are_taken(addresses: pl.Series) -> pl.Series:
     domains = addresses.str.extract(PLAIN_LOCAL).zip_with(addresses.str.len_bytes() <= LONGEST, _NOTHING)
     asked = ("a@" + domains).zip_with(domains.is_not_null(), addresses)
     distinct = asked.unique()
-    taken = pl.Series([_library_takes(address) for address in distinct], dtype=pl.Boolean)
+    taken = pl.Series([_refusal(address) is None for address in distinct], dtype=pl.Boolean)
     return asked.is_in(distinct.filter(taken).implode())
 
 
 def why_not(address: str) -> str:
     """Return `: ` and the library's own words about an address it refuses."""
-    try:
-        validate_email(address, check_deliverability=False)
-    except EmailNotValidError as refusal:
-        return f": {refusal}".rstrip(".")
-    return ""
+    words = _refusal(address)
+    return f": {words}".rstrip(".") if words else ""
+
+
+def _refusal(address: str) -> str | None:
+    """Return the library's words about an address, None when it takes it.
+
+    It judges what stands before the @ first and by itself, and letters and digits of ASCII are all the same to it there: a
+    question about one such text serves all of that shape.
+    """
+    local, at, domain = address.partition("@")
+    if not at or not local.isascii() or '"' in local or "<" in local or len(address.encode()) > LONGEST:
+        return _words(address)
+    return _words(f"{local.translate(_ONE_LETTER)}@b.co") or _words(f"a@{domain}")
 
 
 @lru_cache(maxsize=1 << 16)
-def _library_takes(address: str) -> bool:
+def _words(address: str) -> str | None:
     try:
         validate_email(address, check_deliverability=False)
-    except EmailNotValidError:
-        return False
-    return True
+    except EmailNotValidError as refusal:
+        return str(refusal)
+    return None

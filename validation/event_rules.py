@@ -1,9 +1,9 @@
 """The rules that look at an event alone, made for every field from its declaration. Pure.
 
 They stand over a frame of events as sent: `step`, each field as the text sent (null when absent or null), `typed.<field>` where a
-field is no text, the `channel` that it came through, the masks `sent`, `wrong`, `conflict`, whose bit 0 is `step` and bit i the
-entity's i-th field, and `odd`: false only where no text is empty or longer than 128 bytes, has white space at either end or a
-control character.
+field is no text, the `channel` that it came through, the masks `sent`, `wrong`, `sure`, `conflict`, whose bit 0 is `step` and bit
+i the entity's i-th field (`sure`: its text surely has the form of its field; a bit not set says nothing), and `odd`: false only
+where no text is empty or longer than 128 bytes, has white space at either end or a control character.
 Source of every rule: the contract's section 3, "Event rules".
 """
 
@@ -18,22 +18,16 @@ import polars as pl
 
 from validation.fields import STEP, Entity, Field, FieldType
 from validation.forms import ODD, form_rules
-from validation.rules import Rule, any_of, schema
+from validation.rules import Rule, any_of, flagged, schema
 
 if TYPE_CHECKING:
     import pandera.polars as pa
 
-_ZERO = pl.lit(0, dtype=pl.UInt64)
 _BLANK = r"^\p{White_Space}*$"
 _CONTROL = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]"
 UNKNOWN = pl.List(pl.Struct({"name": pl.String, "value": pl.String}))
 """Type of the column that holds the fields a category does not know."""
 _IS_DELETE = (pl.col(STEP.name) == "delete").fill_null(False)
-
-
-def flagged(mask: str, bit: int) -> pl.Expr:
-    """Return whether that bit of a mask column is set."""
-    return (pl.col(mask) & pl.lit(1 << bit, dtype=pl.UInt64)) != _ZERO
 
 
 def event_schema(entity: Entity) -> pa.DataFrameSchema:
@@ -209,7 +203,7 @@ def _empty_update(entity: Entity) -> Rule:
     return Rule(
         "empty_update",
         "sent",
-        (pl.col(STEP.name) == "update").fill_null(False) & ((pl.col("sent") & pl.lit(beyond_id, dtype=pl.UInt64)) == _ZERO),
+        (pl.col(STEP.name) == "update").fill_null(False) & ((pl.col("sent") & pl.lit(beyond_id, dtype=pl.UInt64)) == 0),
         "an update that sends nothing but step and id",
         '{"step": "update"}',
         "the update changes nothing; wanted at least one field beside step and id",

@@ -1,17 +1,19 @@
 """Run a schema over a whole frame and say which rows break which rules, with the words for a person. Pure.
 
-One pass over what makes a row suspect clears nearly all rows; Pandera names the rules that the others break.
+One pass over what makes a row suspect clears nearly all rows; the others are judged once, and Pandera names the rules they break.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from string import Formatter
 
+import numpy as np
 import pandera.polars as pa
 import polars as pl
 
-from validation.rules import SOURCE, Rule, schema
+from validation.rules import SOURCE, Rule
 
 FOUND = {"row": pl.UInt32(), "code": pl.String(), "field": pl.String()}
 DESCRIBED = {**FOUND, "value": pl.String(), "message": pl.String()}
@@ -24,30 +26,56 @@ def find(name: str, rules: Sequence[Rule], frame: pl.DataFrame) -> pl.DataFrame:
 
     `frame` has every column the rules read; `name` is the schema's, for its errors.
     """
-    suspected = {id(expression): expression for expression in (_suspect(rule) for rule in rules)}
-    if frame.is_empty() or not suspected:
+    alike: dict[int, list[Rule]] = {}
+    for rule in rules:
+        alike.setdefault(id(_suspect(rule)), []).append(rule)
+    if frame.is_empty() or not alike:
         return pl.DataFrame(schema=FOUND)
     # Lazily: what several rules ask of a column is then worked out once, and columns are worked out side by side.
-    asked = (expression.fill_null(False).alias(str(place)) for place, expression in enumerate(suspected.values()))
-    rows = frame.lazy().select(asked).collect().select(pl.any_horizontal(pl.all()).arg_true()).to_series().cast(pl.UInt32)
-    frame = frame[rows]
-    verdicts = frame.select(rule.broken.fill_null(False).alias(str(place)) for place, rule in enumerate(rules))
-    fired = [rule for place, rule in enumerate(rules) if verdicts[str(place)].any()]
-    if not fired:
-        return pl.DataFrame(schema=FOUND)
-    broken = verdicts.select(pl.any_horizontal(pl.all()).arg_true()).to_series()
-    rows, suspects = rows[broken], frame[broken]
-    named = schema(name, {rule.field: suspects.schema[rule.field] for rule in fired}, fired)
+    asked = (_suspect(same[0]).fill_null(False).alias(str(place)) for place, same in enumerate(alike.values()))
+    suspected = frame.lazy().select(asked).collect()
+    fired: list[Rule] = []
+    verdicts: list[pl.Series] = []
+    for suspects, same in zip(suspected, alike.values(), strict=True):
+        if suspects.any():
+            for rule, verdict in _fired(same, frame, suspects):
+                verdicts.append(verdict.alias(str(len(fired))))
+                fired.append(rule)
+    return _named(name, fired, pl.DataFrame(verdicts)) if fired else pl.DataFrame(schema=FOUND)
+
+
+def _fired(rules: Sequence[Rule], frame: pl.DataFrame, suspects: pl.Series) -> Iterator[tuple[Rule, pl.Series]]:
+    """Yield those of some rules with the same suspects that are broken, each with where; suspects alone are asked about."""
+    if all(rule.suspect is None for rule in rules):
+        yield from ((rule, suspects) for rule in rules)
+        return
+    asked = (rule.broken.fill_null(False).alias(str(place)) for place, rule in enumerate(rules))
+    told = frame.lazy().filter(suspects).select(asked).collect()
+    rows = suspects.arg_true()
+    for rule, broken in zip(rules, told, strict=True):
+        if broken.any():
+            verdict = np.zeros(len(frame), dtype=np.bool_)
+            verdict[rows.filter(broken).to_numpy()] = True
+            yield rule, pl.Series(verdict)
+
+
+def _named(name: str, fired: Sequence[Rule], verdicts: pl.DataFrame) -> pl.DataFrame:
+    """Have Pandera name what is broken; `verdicts` has a column a rule that `fired`, named by its place among them."""
+    broken = verdicts.with_row_index("row").filter(pl.any_horizontal(verdicts.columns))
+    checks = [replace(rule, broken=pl.col(str(place))).check() for place, rule in enumerate(fired)]
+    # All checks stand at one column: Pandera's cost is by the column, and the number of a check tells its rule's field.
+    schema = pa.DataFrameSchema({"row": pa.Column(broken.schema["row"], checks)}, name=name)
     try:
-        named.validate(suspects, lazy=True)
+        schema.validate(broken, lazy=True)
     except pa.errors.SchemaErrors as errors:
         cases = errors.failure_cases
         if cases["index"].null_count():
             raise RuntimeError(f"{name}: a rule could not be worked out; nothing was decided") from errors
     else:
         raise RuntimeError(f"{name}: a rule fired that Pandera does not find: {[rule.code for rule in fired]}")
+    fields = pl.Series([rule.field for rule in fired])
     found: pl.DataFrame = cases.select(
-        rows.gather(cases["index"].cast(pl.UInt32)).alias("row"), pl.col("check").alias("code"), pl.col("column").alias("field")
+        row=broken["row"].gather(cases["index"].cast(pl.UInt32)), code="check", field=fields.gather(cases["check_number"])
     )
     return found
 
@@ -65,21 +93,22 @@ def describe(found: pl.DataFrame, rules: Sequence[Rule], frame: pl.DataFrame) ->
     for rule in rules:
         rows = of_rule.get((rule.code, rule.field))
         if rows is not None:
-            parts.append(pl.concat([rows, _words(rule, frame[rows["row"]])], how="horizontal"))
+            parts.append(pl.concat([rows, _words(rule, frame, rows["row"])], how="horizontal"))
     return pl.concat(parts)
 
 
-def _words(rule: Rule, frame: pl.DataFrame) -> pl.DataFrame:
-    """Return `value` and `message` of each row, all of which break the rule."""
+def _words(rule: Rule, frame: pl.DataFrame, rows: pl.Series) -> pl.DataFrame:
+    """Return `value` and `message` of rows of a frame, all of which break the rule."""
+    message = fill(rule.message)
+    for source, words in (rule.by_source or {}).items():
+        message = pl.when(pl.col(SOURCE) == source).then(fill(words)).otherwise(message)
+    shown = {rule.field, *message.meta.root_names()} - {"value", "suggestion"}
     value = as_text(rule.field) if frame.schema[rule.field] in _TEXTUAL else pl.lit(None, dtype=pl.String)
-    frame = frame.with_columns(value.alias("value"))
+    frame = frame.select(*shown)[rows].with_columns(value.alias("value"))
     if rule.suggest:
         distinct = frame["value"].drop_nulls().unique()
         suggestions = pl.Series([rule.suggest(text) for text in distinct], dtype=pl.String)
         frame = frame.with_columns(suggestion=pl.col("value").replace_strict(distinct, suggestions, default=""))
-    message = fill(rule.message)
-    for source, words in (rule.by_source or {}).items():
-        message = pl.when(pl.col(SOURCE) == source).then(fill(words)).otherwise(message)
     return frame.select("value", message=message)
 
 

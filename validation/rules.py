@@ -61,6 +61,10 @@ class Rule:
     suggest: Callable[[str], str] | None = None
     """What was probably meant, from the value; asked once a distinct value and put for `{suggestion}`."""
 
+    def __deepcopy__(self, memo: object) -> Rule:
+        """Return the rule itself: it never changes, and rules copied by Pandera go on sharing what makes rows suspect."""
+        return self
+
     def check(self) -> pa.Check:
         """Return the Pandera check of this rule: named by its code, described by its words."""
         import pandera.polars as pa
@@ -133,6 +137,11 @@ def rules_of(schema: pa.DataFrameSchema) -> Iterator[Rule]:
     for column in schema.columns.values():
         for check in column.checks:
             yield check.statistics["rule"]
+
+
+def flagged(mask: str, bit: int) -> pl.Expr:
+    """Return whether that bit of a mask column is set."""
+    return (pl.col(mask) & pl.lit(1 << bit, dtype=pl.UInt64)) != pl.lit(0, dtype=pl.UInt64)
 
 
 def any_of(expressions: Iterable[pl.Expr]) -> pl.Expr:
