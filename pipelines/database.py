@@ -108,7 +108,8 @@ class _Handed:
     """A frame as DuckDB is given it: until a transaction ends DuckDB keeps what was registered in it, the rows need not stay."""
 
     def __init__(self, frame: pl.DataFrame | pa.Table) -> None:
-        table = frame if isinstance(frame, pa.Table) else frame.to_arrow()
+        # Texts as Polars has them, which are copied into DuckDB only: otherwise a part's would stand three times in memory.
+        table = frame if isinstance(frame, pa.Table) else frame.to_arrow(compat_level=pl.CompatLevel.newest())
         # DuckDB shares the record batches among its threads.
         large = len(table) > ROW_GROUP
         self._table = pa.Table.from_batches(table.combine_chunks().to_batches(ROW_GROUP)) if large else table

@@ -6,13 +6,12 @@ counts only once it is whole.
 
 from __future__ import annotations
 
-import hashlib
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import closing
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO
 
 import polars as pl
 
@@ -28,11 +27,13 @@ from pipelines.files import read_json, write_json
 from pipelines.journals import is_journal
 from pipelines.limits import Limits
 from pipelines.logform import EDITIONS
+from pipelines.measured import Begun, Measured
 from pipelines.problems import DropHeldError
 from pipelines.reading import read_chunks
 from pipelines.sheets import UNREAD, Chunk
 from pipelines.sources import ANYBODY, Sources
 from pipelines.tiling import lost_bytes
+from pipelines.together import SMALL, can_be_followed, read_together
 from validation.rulebook import RuleBook
 from validation.rules import SOURCE
 
@@ -155,48 +156,18 @@ def _editions(editions: Sequence[Edition], rule_set: str) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=EDITIONS, orient="row")
 
 
-class _Measured:
-    """A stream that knows what went through it: how many bytes, their SHA-256, how many lines."""
-
-    def __init__(self, stream: BinaryIO, limits: Limits) -> None:
-        self._stream, self._limits = stream, limits
-        self._digest, self._size, self._feeds, self._last = hashlib.sha256(), 0, 0, b""
-        self._line_length = 0
-
-    def read(self, size: int, /) -> bytes:
-        """Return the next bytes, none at the end."""
-        piece = self._stream.read(size)
-        self._digest.update(piece)
-        self._size += len(piece)
-        self._feeds += piece.count(b"\n")
-        self._last = piece[-1:] or self._last
-        feed = piece.rfind(b"\n") + 1
-        self._line_length = len(piece) - feed + (0 if feed else self._line_length)
-        self._limits.assert_size(self._size)
-        self._limits.assert_line(self._feeds + 1, self._line_length)
-        return piece
-
-    @property
-    def size(self) -> int:
-        return self._size
-
-    @property
-    def sha256(self) -> str:
-        return self._digest.hexdigest()
-
-    @property
-    def lines(self) -> int:
-        return self._feeds + (self._last not in (b"", b"\n"))
-
-
 class _Waiting:
-    """Chunks that were read and wait to be checked together: many small drops cost what one large one does."""
+    """What was read and waits to be checked together: many small drops cost what one large one does."""
 
     def __init__(self, part: PartWriter, rules: RuleBook, chunk_bytes: int, limits: Limits, sources: Sources) -> None:
         self._part, self._rules, self._chunk_bytes, self._limits = part, rules, chunk_bytes, limits
         self._sources = sources
         self._senders: dict[int, str] = {}
-        self._chunks: list[tuple[int, Chunk]] = []
+        self._small: dict[int, bytes] = {}
+        """Small drops that wait to be read together."""
+        self._small_bytes = min(SMALL, chunk_bytes)
+        self._chunks: list[tuple[int | None, Chunk]] = []
+        """What was read, every frame with `drop`, and the one drop that it is of; None: of several."""
         self._bytes = 0
         self._workers = threads.pool(_AT_ONCE)
         self._checking: deque[Future[pl.DataFrame]] = deque()
@@ -214,40 +185,70 @@ class _Waiting:
         format, compression = shape
         path = corrected_path(edition.path)
         self._senders[number] = self._sources.name_of(path)
+        self._read_records[number] = 0
         limits = Limits() if edition.released or is_journal(path) else self._limits
         with closing(archive.open_bytes(edition.sha256, compression)) as stream:
-            measured = _Measured(stream, limits)
+            measured = Measured(stream, limits)
             try:
-                spans = self._read(number, measured, format, limits, as_it_is=edition.released, path=path)
+                first = measured.read(self._small_bytes) if edition.bytes < self._small_bytes else b""
+                whole = len(first) < self._small_bytes and format == "jsonl" and not is_journal(path)
+                together = whole and can_be_followed(first)
+                spans = len(first)
+                if not together:
+                    spans = self._read(number, Begun(first, measured), format, limits, as_it_is=edition.released, path=path)
             finally:
                 # Also of a drop that is held: the rest is read for its hash, which tells it from another one.
                 while measured.read(_PIECE):
                     pass
                 edition.content, edition.lines = measured.sha256, measured.lines
-            if spans != measured.size:
-                raise lost_bytes(spans, measured.size)
-            if compression is None and measured.sha256 != edition.sha256:
-                raise damaged(edition.path, edition.sha256)
+        if spans != measured.size:
+            raise lost_bytes(spans, measured.size)
+        if compression is None and measured.sha256 != edition.sha256:
+            raise damaged(edition.path, edition.sha256)
+        if together:
+            self._small[number] = first
+            self._came(len(first))
 
     def _read(self, number: int, stream: Readable, format: str, limits: Limits, *, as_it_is: bool, path: str) -> int:
         """Read what is of that path, or what corrects it; return how many bytes records and filler have together."""
+        self._read_small()  # so that drops are checked in their order
         spans = 0
-        self._read_records[number] = 0
         dialect, journal = self._sources.dialect_of(path), is_journal(path)
         for chunk in read_chunks(
             stream, format, chunk_bytes=self._chunk_bytes, as_it_is=as_it_is, journal=journal, dialect=dialect
         ):
             for line, length in chunk.unread.filter(pl.col("code") == "line_too_long").select("line", "byte_length").iter_rows():
                 limits.assert_line(line, length)
-            frames = [chunk.filler, chunk.unread, *chunk.sheets.values()]
-            span = sum(int(frame["byte_span"].sum()) for frame in frames)
-            spans += span
-            self._bytes += span
-            self._read_records[number] += sum(len(frame) for frame in frames[1:])
-            self._chunks.append((number, chunk))
-            if self._bytes >= self._chunk_bytes:
-                self.flush()
+            self._take(number, chunk.each(partial(_owned_by, number)))
+            spans += chunk.span
+            self._came(chunk.span)
         return spans
+
+    def _read_small(self) -> None:
+        """Read the small drops that wait."""
+        if not self._small:
+            return
+        spans = 0
+        for chunk in read_together(self._small):
+            self._take(None, chunk)
+            spans += chunk.span
+        if spans != sum(map(len, self._small.values())):
+            raise lost_bytes(spans, sum(map(len, self._small.values())))
+        self._small = {}
+
+    def _take(self, owner: int | None, chunk: Chunk) -> None:
+        """Have a chunk wait and count its records."""
+        records = pl.concat([frame["drop"] for frame in (chunk.unread, *chunk.sheets.values())])
+        for number, count in records.value_counts().iter_rows():
+            self._read_records[number] += count
+        if len(records):
+            self._chunks.append((owner, chunk))
+
+    def _came(self, count: int) -> None:
+        """Count bytes that came to what waits, and let it wait no longer when it is enough."""
+        self._bytes += count
+        if self._bytes >= self._chunk_bytes:
+            self.flush()
 
     def forget(self, number: int) -> None:
         """Drop the waiting chunks of a drop; those already written count for nothing without their edition."""
@@ -259,9 +260,11 @@ class _Waiting:
 
     def flush(self) -> None:
         """Have everything that waits checked and written, while the next chunks are read; `_AT_ONCE` such tasks at a time."""
+        self._read_small()
         self.settle_down(_AT_ONCE - 1)
         if self._chunks:
-            self._checking.append(self._workers.submit(self._check, self._flushed, self._chunks))
+            chunks = [chunk for _, chunk in self._chunks]
+            self._checking.append(self._workers.submit(self._check, self._flushed, chunks, self._senders.copy()))
             self._flushed += 1
         self._chunks, self._bytes = [], 0
 
@@ -276,17 +279,21 @@ class _Waiting:
         """Let no task run on."""
         self._workers.shutdown(cancel_futures=True)
 
-    def _check(self, place: int, chunks: Sequence[tuple[int, Chunk]]) -> pl.DataFrame:
+    def _check(self, place: int, chunks: Sequence[Chunk], senders: Mapping[int, str]) -> pl.DataFrame:
         """Check chunks and write what was found at their `place` in the part; return drop, records, refused."""
         sheets: dict[str, list[pl.DataFrame]] = {}
-        unread = [pl.DataFrame(schema={"drop": pl.UInt32(), **UNREAD})]
-        for number, chunk in chunks:
-            drop = pl.lit(number, dtype=pl.UInt32).alias("drop")
-            source = [pl.lit(self._senders[number], dtype=pl.String).alias(SOURCE)] if self._rules.of_sources else []
-            unread.append(chunk.unread.select(drop, *UNREAD))
+        for chunk in chunks:
             for category, sheet in chunk.sheets.items():
-                sheets.setdefault(category, []).append(sheet.with_columns(drop, *source))
-        checked = check({category: pl.concat(parts) for category, parts in sheets.items()}, pl.concat(unread), self._rules)
+                sheets.setdefault(category, []).append(sheet)
+        source = pl.col("drop").replace_strict(senders, return_dtype=pl.String).alias(SOURCE)
+        of_sources = [source] if self._rules.of_sources else []
+        joined = {category: pl.concat(parts).with_columns(of_sources) for category, parts in sheets.items()}
+        unread = pl.concat([chunk.unread.select("drop", *UNREAD) for chunk in chunks])
+        checked = check(joined, unread, self._rules)
         conservation.of_checking(checked)
         self._part.write(checked, place)
         return checked.index.group_by("drop").agg(pl.len(), pl.col("refused").sum())
+
+
+def _owned_by(drop: int, frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.with_columns(pl.lit(drop, dtype=pl.UInt32).alias("drop"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import islice
+from itertools import chain, islice
 
 import duckdb
 import numpy as np
@@ -28,15 +28,18 @@ def add_raw(con: duckdb.DuckDBPyConnection, refused: pl.DataFrame, raw_lines: Ra
     """
     of_a_fix = pl.col("file").is_not_null()
     placed = refused.with_columns(of_a_fix.alias("of_a_fix"), sha256=pl.coalesce("file", "sha256"))
-    placed = placed.sort("rank", "sha256", "byte_offset")
+    placed = placed.sort("rank", "of_a_fix", "sha256", "byte_offset")
     too_long = pl.col("byte_length") > MAX_RECORD
     bytes_of = ("of_a_fix", "path", "sha256")
-    for (of, path, sha256), lines in placed.filter(~too_long).group_by(bytes_of, maintain_order=True):
-        pieces = raw_lines(_named(of, path, sha256), str(sha256), lines.select("byte_offset", "byte_length"))
-        before = pl.col("byte_length").cum_sum() - pl.col("byte_length")
-        for some in lines.with_columns(some=before // _AT_ONCE).partition_by("some", maintain_order=True):
-            raw = pl.Series("raw", list(islice(pieces, len(some))), dtype=pl.Binary)
-            inserting.insert(con, "rejected_lines", some.with_columns(raw))
+    short = placed.filter(~too_long)
+    pieces = chain.from_iterable(
+        raw_lines(_named(of, path, sha256), str(sha256), lines.select("byte_offset", "byte_length"))
+        for (of, path, sha256), lines in short.group_by(bytes_of, maintain_order=True)
+    )
+    before = pl.col("byte_length").cum_sum() - pl.col("byte_length")
+    for some in short.with_columns(some=before // _AT_ONCE).partition_by("some", maintain_order=True):
+        raw = pl.Series("raw", list(islice(pieces, len(some))), dtype=pl.Binary)
+        inserting.insert(con, "rejected_lines", some.with_columns(raw))
     for line in placed.filter(too_long).iter_slices(1):
         of, path, sha256 = line.select(bytes_of).row(0)
         [raw_line] = raw_lines(_named(of, path, sha256), sha256, line.select("byte_offset", "byte_length"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -34,6 +34,21 @@ class Chunk:
     """Records with a line reason: line, byte_offset, byte_length, byte_span, code, category, value."""
     filler: pl.DataFrame
     """Bytes that belong to no record: byte_offset, byte_span, kind (`bom`, `header`, `blank`)."""
+
+    @property
+    def frames(self) -> tuple[pl.DataFrame, ...]:
+        """All of it: every frame has byte_offset and byte_span."""
+        return (*self.sheets.values(), self.unread, self.filler)
+
+    @property
+    def span(self) -> int:
+        """How many bytes its records, line ends included, and its filler have."""
+        return sum(int(frame["byte_span"].sum()) for frame in self.frames)
+
+    def each(self, change: Callable[[pl.DataFrame], pl.DataFrame]) -> Chunk:
+        """Return the chunk with every frame changed."""
+        sheets = {category: change(sheet) for category, sheet in self.sheets.items()}
+        return Chunk(sheets, change(self.unread), change(self.filler))
 
 
 @dataclass(frozen=True, slots=True)

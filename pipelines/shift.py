@@ -40,8 +40,8 @@ from pipelines.summary import DropResult, RootCause
 _CAUSES_TOLD = 5
 _MEMORY = "1GB"
 """What DuckDB may hold in memory while it loads; what is more it keeps in files beside the working warehouse."""
-_PART = 8
-"""So many times what is read at a time is decided and loaded at a time."""
+_PART = 6
+"""So many times what is read at a time is picked up in a step, and decided and loaded at a time."""
 _PARTS_BY_ID = 4
 """What makes more parts is logged in the order of ids, or each part would read all of it."""
 
@@ -146,7 +146,8 @@ class Shift:
     def read_what_could_live(self) -> None:
         """Read every edition whose standing depends on what is in it and that was not read under these rules."""
         while unread := self._to_read():
-            for batch in batches(unread, self.settings.chunk_bytes, size=lambda e: e.bytes):
+            # Many at a time: what is read last in a step is checked while nothing else is read.
+            for batch in batches(unread, _PART * self.settings.chunk_bytes, size=lambda e: e.bytes):
                 work = partial(self._read, batch)
                 self.steps.run(f"pick up {_dates(e.business_date for e in batch)}", work, total=len(batch), kind="pick up")
 

@@ -13,7 +13,7 @@ def tiled_to(chunk: Chunk, start: int) -> int:
 
     Raises NightdropError where they do not: a fault of the reader, never of the drop.
     """
-    pieces = [frame.select("byte_offset", "byte_span") for frame in (*chunk.sheets.values(), chunk.unread, chunk.filler)]
+    pieces = [frame.select("byte_offset", "byte_span") for frame in chunk.frames]
     tiles = pl.concat(pieces).sort("byte_offset")
     if tiles.is_empty():
         return start

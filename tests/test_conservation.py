@@ -85,9 +85,12 @@ def home(yesterday: Home, tmp_path: Path) -> Home:
 # --- where rows are taken on, and by which names ------------------------------------------------------------------------
 
 
-def of_the_reader(kind: str) -> Mutant:
+def of_the_reader(kind: str, *, together: bool = False) -> Mutant:
+    """Of a drop that is read by itself, for which small ones are taken too; or of those that are read together."""
+
     def mutate(patch: pytest.MonkeyPatch, change: Change) -> None:
-        read = pickup.read_chunks
+        name = "read_together" if together else "read_chunks"
+        read = getattr(pickup, name)
 
         def mutated(*arguments: Any, **options: Any) -> Iterator[Any]:
             for chunk in read(*arguments, **options):
@@ -97,7 +100,9 @@ def of_the_reader(kind: str) -> Mutant:
                     sheets = {name: change(sheet) if name == kind else sheet for name, sheet in chunk.sheets.items()}
                     yield replace(chunk, sheets=sheets)
 
-        patch.setattr(pickup, "read_chunks", mutated)
+        patch.setattr(pickup, name, mutated)
+        if not together:
+            patch.setattr(pickup, "SMALL", 0)
 
     return mutate
 
@@ -175,6 +180,7 @@ TABLES += ("clients", "loans", "payments", "deposits", "past.clients", "past.loa
 TABLES += ("rejected_lines",)
 MUTANTS: dict[str, Mutant] = {
     **{f"read {kind}": of_the_reader(kind) for kind in (*CATEGORIES, "unread", "filler")},
+    **{f"read {kind} of small drops": of_the_reader(kind, together=True) for kind in (*CATEGORIES, "unread", "filler")},
     **{f"check {kind}": of_a_call(pickup, "check", kind) for kind in CHECKED},
     **{f"write the log {kind}": of_the_log_written(kind) for kind in CHECKED},
     **{f"read the log {kind}": of_the_log_read(kind) for kind in CHECKED},
@@ -192,8 +198,9 @@ MUTANTS: dict[str, Mutant] = {
 }
 
 
-IN_PARTS = MUTANTS | {f"decide {kind}": of_a_call(appending, "decide_some", kind) for kind in ("events", "reasons", "warnings")}
-"""The same where nothing stands after the night's drops, so that they are decided part by part."""
+IN_PARTS = {name: mutant for name, mutant in MUTANTS.items() if not name.endswith("of small drops")}
+IN_PARTS |= {f"decide {kind}": of_a_call(appending, "decide_some", kind) for kind in ("events", "reasons", "warnings")}
+"""The same where nothing stands after the night's drops, so that they are decided part by part; no drop is small beside a part."""
 
 
 def assert_trips(
