@@ -16,6 +16,7 @@ import polars as pl
 
 from pipelines.database import handed_over
 from pipelines.decision import Decision, Living, Stage
+from pipelines.positions import Positions
 from pipelines.problems import NightdropError
 from pipelines.settled import Settled
 from validation.entities import ENTITIES
@@ -76,17 +77,19 @@ def of_deciding(decision: Decision) -> None:
     """Assert that a decision has the events, reasons and warnings that checking and settling found, and no others."""
     events, stages = decision.events, decision.stages
     sound = sum(len(stage.money) for stage in stages)
-    settled = events.filter("sound").join(_positions(stages), on="pos", how="semi")
-    same("deciding", "events settled", sound, "events decided", len(settled))
-    added = int(events.filter("added")["reasons"].sum())
+    settled = Positions(_positions(stages)).hold(events.lazy().filter("sound").select("pos").collect().to_series())
+    same("deciding", "events settled", sound, "events decided", int(settled.sum()))
+    added = int(events.select(pl.col("reasons").filter("added").sum()).item())
     reasons = added + sum(stage.settled.counted[0] for stage in stages)
     same("deciding", "reasons found", reasons, "reasons to be written", len(decision.reasons))
-    warnings = int(events.filter("applied")["warnings"].sum()) + sum(stage.settled.counted[1] for stage in stages)
+    warnings = int(events.select(pl.col("warnings").filter("applied").sum()).item()) + sum(
+        stage.settled.counted[1] for stage in stages
+    )
     same("deciding", "warnings found", warnings, "warnings to be written", len(decision.warnings))
 
 
-def _positions(stages: Iterable[Stage]) -> pl.DataFrame:
-    return pl.concat([pl.DataFrame(schema={"pos": pl.Int64()}), *(stage.money.select("pos") for stage in stages)])
+def _positions(stages: Iterable[Stage]) -> pl.Series:
+    return pl.concat([pl.Series(dtype=pl.Int64), *(stage.money["pos"] for stage in stages)])
 
 
 def money_fields(entity: Entity) -> list[str]:
@@ -95,9 +98,10 @@ def money_fields(entity: Entity) -> list[str]:
 
 
 def no_money(entity: Entity) -> pl.DataFrame:
-    """Return no event, in the columns that tell what events do to an entity's money."""
-    fields = {name: entity.field(name).type.dtype for name in (entity.id, *money_fields(entity))}
-    return pl.DataFrame(schema={"pos": pl.Int64(), "step": pl.String(), "sent": pl.UInt64(), **fields})
+    """Return no event, in the columns that tell what events do to an entity's money: `pos` alone when it has none."""
+    told = {name: entity.field(name).type.dtype for name in (entity.id, *money_fields(entity))}
+    schema = {"pos": pl.Int64(), "step": pl.String(), "sent": pl.UInt64(), **told} if len(told) > 1 else {"pos": pl.Int64()}
+    return pl.DataFrame(schema=schema)
 
 
 @dataclass(slots=True)
@@ -203,6 +207,8 @@ def _added_up(stage: Stage, fields: list[str]) -> dict[str, Decimal]:
 
     Of one record these differences add up to the last value that an applied event sent, whatever came between.
     """
+    if not fields:
+        return {}
     id_ = stage.entity.id
     applied = stage.settled.verdicts.filter("applied").select("pos")
     sent = stage.money.join(applied, on="pos", how="semi").filter(pl.col("step") != "delete").sort("pos")

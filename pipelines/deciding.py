@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from datetime import date
 
 import duckdb
+import numpy as np
 import polars as pl
 
 from pipelines import conservation, standing, threads
@@ -17,6 +18,7 @@ from pipelines.decision import Decision, Living, Stage
 from pipelines.eventlog import EventLog
 from pipelines.logform import CHOSEN, index_of
 from pipelines.logged import Logged
+from pipelines.positions import Positions
 from pipelines.settled import nothing_settled
 from pipelines.settling import settle
 from pipelines.standing import Standing
@@ -102,23 +104,24 @@ class _Deciding:
         for entity in self.entities:
             self._settle(entity)
         events = self._events()
-        decided = events.filter(pl.col("sound") | pl.col("added")).select("pos")
+        decided = _positions(events, pl.col("sound") | pl.col("added"))
         settled = [stage.settled for stage in self.stages.values()]
         columns = ["pos", "code", "field", "value", "message"]
-        applied = events.filter("applied").select("pos")
+        applied = _positions(events, pl.col("applied"))
         # Of a range of ids the log also gives what was found about records of other categories.
-        mine = self.added_index.select("pos")
-        reasons, warnings = (
-            self.added.every(kind).select(columns).collect().join(mine, on="pos", how="semi") for kind in ("reasons", "warnings")
-        )
+        mine = Positions(self.added_index["pos"])
+        found = [self.added.every(kind).select(columns).collect() for kind in ("reasons", "warnings")]
+        reasons, warnings = (rows.filter(mine.hold(rows["pos"])) for rows in found)
         conservation.of_the_findings(self.added_index, reasons, warnings)
         repeated = [warnings] if self.old is None else [warnings, self.old.every("warnings").select(columns).collect()]
+        reasons = pl.concat([reasons, *(part.reasons for part in settled)])
+        warnings = pl.concat([*repeated, *(part.warnings for part in settled)])
         return Decision(
             tuple(self.stages.values()),
             pl.concat([pl.DataFrame(schema=standing.VERDICTS), *self.stood]),
             events,
-            pl.concat([reasons, *(part.reasons for part in settled)]).join(decided, on="pos", how="semi"),
-            pl.concat([*repeated, *(part.warnings for part in settled)]).join(applied, on="pos", how="semi"),
+            reasons.filter(decided.hold(reasons["pos"])),
+            warnings.filter(applied.hold(warnings["pos"])),
         )
 
     def _settle(self, entity: Entity) -> None:
@@ -166,10 +169,8 @@ class _Deciding:
     def _touched(self, entity: Entity) -> pl.DataFrame:
         """Return the ids of the records to decide again."""
         mine = pl.col("category") == entity.category
-        ids = [
-            self.added_index.filter(mine).select(id="entity_id"),
-            self.gone.filter(mine).select(id="entity_id"),
-        ]
+        named = (self.added_index.lazy(), self.gone.lazy())  # lazily: only two columns of them are looked at
+        ids = [rows.filter(mine).select(id="entity_id").collect() for rows in named]
         if entity.parent is not None and self.old is not None and not self.changed[entity.parent].is_empty():
             hanging = self.old.having(index_of(entity.category), "parent_id", self.changed[entity.parent]["id"])
             ids.append(hanging.select(id="entity_id"))
@@ -216,19 +217,17 @@ class _Deciding:
                 of_loan = self.old.having(index_of("payment"), "parent_id", self.changed["loan"]["id"]).select(columns)
             again = pl.concat([of_record, of_loan]).unique("pos")
             index.append(again.select(columns).with_columns(added=pl.lit(False)))
-        verdicts = pl.concat(
-            [
-                pl.DataFrame(schema={"pos": pl.Int64(), "applied": pl.Boolean(), "record_parent": pl.String()}),
-                *(stage.settled.verdicts.select("pos", "applied", record_parent="parent_id") for stage in self.stages.values()),
-            ]
-        )
-        events = pl.concat(index).join(verdicts, on="pos", how="left").with_columns(pl.col("applied").fill_null(False))
-        return self._with_clients(events).drop("record_parent", "parent_id")
+        events = pl.concat(index)
+        verdicts = [stage.settled.verdicts for stage in self.stages.values()]
+        return self._with_clients(events.with_columns(applied=_applied(events["pos"], verdicts))).drop("parent_id")
 
     def _with_clients(self, events: pl.DataFrame) -> pl.DataFrame:
         """Add `client_id`: the client an event is about, as far as it is known at the event's position."""
         parts = [events.clear().with_columns(client_id=pl.lit(None, dtype=pl.String))]
-        for (category,), part in events.group_by("category"):
+        # A part of a large change is of one category and stays as it is: to partition copies every row.
+        mixed = events["category"].n_unique() > 1
+        for part in events.partition_by("category", maintain_order=True) if mixed else [events]:
+            category = part["category"].first()
             if category is None:
                 parts.append(part.with_columns(client_id=pl.lit(None, dtype=pl.String)))
                 continue
@@ -246,7 +245,10 @@ class _Deciding:
         """Return the parent's id of each event's record as it stands after the event, else the one sent."""
         unsound = events.filter(pl.col("entity_id").is_not_null() & ~pl.col("sound"))
         lives = self._lives(entity, unsound.select(id="entity_id").unique())
-        joined = events.join(
+        stage = self.stages.get(entity.category)  # there is none for what has no id
+        settled = nothing_settled(entity) if stage is None else stage.settled
+        verdicts = settled.verdicts.select("pos", record_parent="parent_id")
+        joined = events.join(verdicts, on="pos", how="left", maintain_order="left").join(
             lives.select("id", "created_pos", of_record=str(entity.parent_id)),
             left_on="entity_id",
             right_on="id",
@@ -262,6 +264,19 @@ class _Deciding:
         lives = self._lives(entity, frame.select("id").drop_nulls().unique())
         joined = frame.join(lives, on="id", how="left", maintain_order="left")
         return joined.select(pl.when(pl.col("created_pos") < pl.col("pos")).then(pl.col(str(entity.parent_id)))).to_series()
+
+
+def _positions(events: pl.DataFrame, which: pl.Expr) -> Positions:
+    return Positions(events.lazy().filter(which).select("pos").collect().to_series())
+
+
+def _applied(pos: pl.Series, verdicts: Sequence[pl.DataFrame]) -> pl.Series:
+    """Tell of each event whether it is applied; of one without a verdict, that it is not."""
+    applied = np.zeros(len(pos), dtype=np.bool_)
+    for some in verdicts:
+        there, rows = Positions(some["pos"]).rows_at(pos)
+        applied[there] = some["applied"].to_numpy()[rows]
+    return pl.Series(applied)
 
 
 def _different(was: pl.DataFrame, now: pl.DataFrame) -> pl.DataFrame:

@@ -39,7 +39,7 @@ class Stage:
     touched: pl.DataFrame
     before: pl.DataFrame
     money: pl.DataFrame
-    """pos, step, sent, the id and the money fields of every sound event that was settled."""
+    """pos of every sound event that was settled; where the entity has money fields, also step, sent, the id and these."""
     settled: Settled
 
 

@@ -68,7 +68,8 @@ class _Stage:
         creating[bad] = False
         created = timeline.first(creating)[timeline.group]
         ending = (timeline.step == DELETE) & (created < rows)
-        ending |= (timeline.step == BASE) & timeline.values("deleted_pos", rows).is_not_null().to_numpy()
+        stood = np.flatnonzero(timeline.step == BASE)
+        ending[stood[timeline.stood("deleted_pos", stood).is_not_null().to_numpy()]] = True
         deleted = timeline.first(ending)[timeline.group]
         # A create of an id that is taken is refused for that, whatever its parent says.
         taken = pl.Series(timeline.pos[rows > created], dtype=pl.Int64)
@@ -208,15 +209,21 @@ def _field(name: str) -> str:
 
 
 def _verdicts(stage: _Stage, applied: Bools) -> pl.DataFrame:
+    """Return the verdicts in the order in which the events came."""
     timeline = stage.timeline
-    at = np.flatnonzero(timeline.step != BASE)
-    parent_id = timeline.entity.parent_id
-    there = stage.created[at] <= at
-    record_parent = pl.Series([None], dtype=pl.String).new_from_index(0, len(at))
-    if parent_id is not None and len(at):
-        of_record = timeline.values(parent_id, np.where(there, stage.created[at], at))
-        record_parent = pl.select(pl.when(pl.Series(there)).then(of_record)).to_series()
-    return pl.DataFrame({"pos": timeline.pos[at], "applied": applied[at], "parent_id": record_parent})
+    states = int(np.count_nonzero(timeline.step == BASE))
+    verdicts = np.empty(len(timeline), dtype=np.bool_)
+    verdicts[timeline.order] = applied
+    record_parent: pl.Series | pl.Expr = pl.lit(None, dtype=pl.String)
+    if (parent_id := timeline.entity.parent_id) is not None:
+        numbers = np.arange(len(timeline))
+        there, of_record = np.empty(len(timeline), dtype=np.bool_), np.empty(len(timeline), dtype=np.uint32)
+        there[timeline.order] = stage.created <= numbers
+        of_record[timeline.order] = timeline.order[np.where(stage.created <= numbers, stage.created, numbers)]
+        parents = timeline.rows[parent_id].gather(pl.Series(of_record))
+        record_parent = pl.select(pl.when(pl.Series(there)).then(parents)).to_series()[states:]
+    pos = timeline.rows["pos"][states:]
+    return pl.DataFrame({"pos": pos, "applied": verdicts[states:]}).with_columns(parent_id=record_parent)
 
 
 def _lifecycle_reasons(stage: _Stage) -> pl.DataFrame:
@@ -335,8 +342,8 @@ def _lives(stage: _Stage) -> pl.DataFrame:
     created, deleted = stage.created[at], stage.deleted[at]
     known = deleted < NEVER
     ended = np.where(known, deleted, 0)
-    before_created = timeline.values("created_pos", created)
-    before_deleted = timeline.values("deleted_pos", created)
+    before_created = timeline.stood("created_pos", created)
+    before_deleted = timeline.stood("deleted_pos", created)
     shown = [timeline.values(name, created) for name in lives_schema(entity) if name in entity.names]
     return pl.DataFrame(
         [

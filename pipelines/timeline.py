@@ -16,6 +16,8 @@ from validation.fields import STEP, Entity
 from validation.rules import SOURCE
 
 Ints = npt.NDArray[np.int64]
+Rows = npt.NDArray[np.uint32]
+"""Row numbers as Polars takes them."""
 Bools = npt.NDArray[np.bool_]
 
 BASE, CREATE, UPDATE, DELETE = range(4)
@@ -29,13 +31,13 @@ NEVER = np.int64(2**62)
 class Timeline:
     """All rows of some records: per record its state before (if it had one), then its events by position.
 
-    `rows` holds the values in the order of arrival; `order` sorts it by record and position, and every array below
-    is in that order.
+    `rows` holds the values in the order of arrival, the states before first; `order` lays it out, one record after the other,
+    each by position, and every array below is in that order.
     """
 
     entity: Entity
     rows: pl.DataFrame
-    order: Ints
+    order: Rows
     pos: Ints
     step: npt.NDArray[np.int8]
     sent: npt.NDArray[np.uint64]
@@ -47,29 +49,20 @@ class Timeline:
     @classmethod
     def of(cls, entity: Entity, before: pl.DataFrame, events: pl.DataFrame) -> Timeline:
         """Lay out `before` (fields, created_on, created_pos, deleted_pos) and `events` (pos, date, step, sent, fields)."""
-        columns = ["pos", "date", STEP.name, "sent", *entity.names]
-        state = before.with_columns(
-            pos=pl.lit(-1, dtype=pl.Int64),
-            date="created_on",
-            step=pl.lit(None, dtype=pl.String),
-            sent=pl.lit(0, dtype=pl.UInt64),
-        )
-        lives = ["created_pos", "deleted_pos"]
-        of_drop = [name for name in events.columns if name == SOURCE]
-        rows = pl.concat([state.select(*columns, *lives), events.select(*columns, *of_drop)], how="diagonal", rechunk=True)
+        # Of many chunks every gather would ask each index for its chunk, which takes it four times as long.
+        rows = _all_rows(entity, before, events).rechunk()
         step = (
             rows[STEP.name].replace_strict(_STEPS, default=BASE, return_dtype=pl.Int8).fill_null(BASE).to_numpy()
             if len(rows)
             else np.empty(0, np.int8)
         )
-        codes = rows.select(pl.col(entity.id).rank("dense")).to_series().to_numpy() if len(rows) else np.empty(0, np.uint32)
-        pos = rows["pos"].to_numpy()
-        order = np.lexsort((pos, codes)).astype(np.int64)
-        codes, step = codes[order], step[order]
-        first = np.r_[True, codes[1:] != codes[:-1]] if len(codes) else np.empty(0, np.bool_)
+        order, lengths = _laid_out(rows.select("pos", id=entity.id))
+        step = step[order]
         sent = np.where(step <= CREATE, _EVERY_FIELD, rows["sent"].to_numpy()[order])
         sent[step == DELETE] = 0
-        return cls(entity, rows, order, pos[order], step, sent, np.cumsum(first) - 1, np.flatnonzero(first).astype(np.int64))
+        group = np.repeat(np.arange(len(lengths), dtype=np.int64), lengths)
+        starts = np.cumsum(lengths, dtype=np.int64) - lengths
+        return cls(entity, rows, order, rows["pos"].to_numpy()[order], step, sent, group, starts)
 
     def __len__(self) -> int:
         return len(self.order)
@@ -85,11 +78,11 @@ class Timeline:
         numbers = np.where(wanted, np.arange(len(self), dtype=np.int64), NEVER)
         return np.minimum.reduceat(numbers, self.starts) if len(self) else np.empty(0, np.int64)
 
-    def last_sender(self, field: str, applied: Bools) -> Ints:
+    def last_sender(self, field: str, applied: Bools) -> npt.NDArray[np.int32]:
         """Return per row the last row up to it that was applied and sends the field; one of another record before the first."""
-        numbers = np.where(applied & self.sends(field), np.arange(len(self), dtype=np.int64), -1)
-        running: Ints = np.maximum.accumulate(numbers)
-        return running
+        # As narrow as row numbers allow: this is done for every field, over all rows.
+        numbers = np.where(applied & self.sends(field), np.arange(len(self), dtype=np.int32), np.int32(-1))
+        return np.maximum.accumulate(numbers, out=numbers)
 
     def after(self, field: str, applied: Bools, at: Ints) -> pl.Series:
         """Return what the records hold in a field after the rows `at`; each stands at or after its record's creation."""
@@ -110,6 +103,44 @@ class Timeline:
         values = self.values(field, at)
         return pl.select(pl.when(sent).then(values)).to_series()
 
-    def values(self, column: str, at: Ints) -> pl.Series:
+    def values(self, column: str, at: Ints | npt.NDArray[np.int32]) -> pl.Series:
         """Return a column's values at the rows `at`."""
         return self.rows[column].gather(pl.Series(self.order[at])).alias(column)
+
+    def stood(self, column: str, at: Ints) -> pl.Series:
+        """Return what states before tell at the rows `at` (created_pos, deleted_pos); null of events."""
+        if column in self.rows.columns:
+            return self.values(column, at)
+        return pl.Series(column, [None], dtype=pl.Int64).new_from_index(0, len(at))
+
+
+def _all_rows(entity: Entity, before: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
+    columns = ["pos", "date", STEP.name, "sent", *entity.names]
+    events = events.select(*columns, *(name for name in events.columns if name == SOURCE))
+    if before.is_empty():
+        return events
+    state = before.select(
+        *entity.names,
+        "created_pos",
+        "deleted_pos",
+        pos=pl.lit(-1, dtype=pl.Int64),
+        date="created_on",
+        step=pl.lit(None, dtype=pl.String),
+        sent=pl.lit(0, dtype=pl.UInt64),
+    )
+    return pl.concat([state, events], how="diagonal")
+
+
+def _laid_out(rows: pl.DataFrame) -> tuple[Rows, Ints]:
+    """Return the order that lays rows (id, pos) out, each record's by position, and how many rows each record has.
+
+    Records stand in the order in which they first appear: grouped by hashing, not sorted by their ids, and values that were
+    read one after the other are mostly gathered so.
+    """
+    numbered = rows.with_row_index("row")
+    pos = rows["pos"].to_numpy()
+    if (pos[1:] < pos[:-1]).any():
+        numbered = numbered.sort("pos", maintain_order=True)
+    records = numbered.group_by("id", maintain_order=True).agg("row")["row"]
+    order: Rows = records.explode(empty_as_null=False).to_numpy()
+    return order, records.list.len().to_numpy().astype(np.int64)

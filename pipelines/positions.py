@@ -1,0 +1,29 @@
+"""Rows found by the positions they stand at: a search in ascending numbers, where a join would hash every one of them. Pure."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+
+class Positions:
+    """The positions of a frame's rows, each once. Those of the log ascend already; others are put in order."""
+
+    def __init__(self, pos: pl.Series) -> None:
+        numbers = pos.to_numpy()
+        self._order = np.argsort(numbers, kind="stable") if (numbers[1:] < numbers[:-1]).any() else None
+        self._ascending = numbers if self._order is None else numbers[self._order]
+
+    def rows_at(self, wanted: pl.Series) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
+        """Tell of each wanted position whether a row stands there; return the rows that do, one a position that has one."""
+        numbers = wanted.to_numpy()
+        found = np.searchsorted(self._ascending, numbers)
+        there = found < len(self._ascending)
+        there[there] = self._ascending[found[there]] == numbers[there]
+        found = found[there]
+        return there, found if self._order is None else self._order[found]
+
+    def hold(self, wanted: pl.Series) -> pl.Series:
+        """Tell of each wanted position whether a row stands there."""
+        return pl.Series(self.rows_at(wanted)[0], dtype=pl.Boolean)
