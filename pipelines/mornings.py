@@ -17,6 +17,7 @@ import polars as pl
 
 from pipelines.database import handed_over, query
 from pipelines.discovery import path_key
+from pipelines.rejected import InHand
 
 Row = dict[str, Any]
 SHOWN_AT_MOST = 100_000
@@ -157,6 +158,14 @@ class Morning:
     def held(self) -> list[Row]:
         """Return the drops that wait for a person."""
         return [drop for drop in self.drops if drop["status"] == "held"]
+
+    def in_hand(self) -> dict[str, InHand]:
+        """Return by path what is refused of the drops of which `rejections` has every reason and every byte."""
+        if self.rejections.height != sum(row["reasons"] for row in self.paths):
+            return {}
+        by_path = self.rejections.partition_by("path", as_dict=True)
+        whole = {str(path): rows for (path,), rows in by_path.items() if (rows["raw"].bin.size() == rows["length"]).all()}
+        return {path: InHand(rows) for path, rows in whole.items()}
 
 
 def mornings(con: duckdb.DuckDBPyConnection, days: Sequence[date]) -> Iterator[Morning]:
