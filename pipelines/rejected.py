@@ -23,6 +23,8 @@ from pipelines.sheets import MAX_RECORD
 _BYTES_AT_ONCE = 8 * 1024 * 1024
 _RECORDS_AT_ONCE = 50_000
 """Records whose reasons are asked for together."""
+_ROWS_AT_ONCE = 16_384
+"""Rows that are worked on together: memory that was just used is used again, which is quicker to have than new."""
 
 _OF_A_DROP = "business_date = $day AND path = $path"
 _SLOTS = f"""
@@ -99,15 +101,15 @@ class InWarehouse:
                 for line, sha256, offset, length in some.drop("some").iter_rows():
                     yield LongRecord(line, self._pieces(sha256, offset, length))
             else:
-                found = self._ask(_RAW, first=some["line"][0], last=some["line"][-1])
-                yield Records(found["line"].to_list(), found["raw"].to_list())
+                yield from _in_pieces(self._ask(_RAW, first=some["line"][0], last=some["line"][-1]))
 
     def reasons(self) -> Iterator[pl.DataFrame]:
         """See `Rejected`."""
         lines = self._ask(_LINES)["line"].to_list()
         for first in range(0, max(len(lines), 1), _RECORDS_AT_ONCE):
             some = lines[first : first + _RECORDS_AT_ONCE] or [0]
-            yield self._ask(_REASONS, first=some[0], last=some[-1])
+            found = self._ask(_REASONS, first=some[0], last=some[-1])
+            yield from found.iter_slices(_ROWS_AT_ONCE) if len(found) else [found]
 
     def _ask(self, sql: str, **bounds: int) -> pl.DataFrame:
         return query(self.con, sql, {"day": self.original.business_date, "path": self.original.path, **bounds})
@@ -132,12 +134,16 @@ class InHand:
 
     def records(self) -> Iterator[Records | LongRecord]:
         """See `Rejected`."""
-        known = self._by_record()
-        yield Records(known["line"].to_list(), known["raw"].to_list())
+        yield from _in_pieces(self._by_record())
 
     def reasons(self) -> Iterator[pl.DataFrame]:
         """See `Rejected`."""
-        yield self.rows.select(_COLUMNS).sort(_ORDER, nulls_last=True)
+        yield from self.rows.select(_COLUMNS).sort(_ORDER, nulls_last=True).iter_slices(_ROWS_AT_ONCE)
 
     def _by_record(self) -> pl.DataFrame:
         return self.rows.filter(pl.col("line").is_first_distinct())
+
+
+def _in_pieces(known: pl.DataFrame) -> Iterator[Records]:
+    for some in known.iter_slices(_ROWS_AT_ONCE):
+        yield Records(some["line"].to_list(), some["raw"].to_list())
