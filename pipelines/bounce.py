@@ -15,23 +15,19 @@ import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import date
+from io import BytesIO
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
-import duckdb
 import numpy as np
 import polars as pl
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipelines.archive import Archive
 from pipelines.dialects import forms
 from pipelines.discovery import drop_format
-from pipelines.files import sync_folder
 from pipelines.problems import DropHeldError, NightdropError
-from pipelines.sheets import MAX_RECORD
+from pipelines.rejected import LongRecord, Original, Records, Rejected
 
 REASONS_SUFFIX = ".reasons.csv"
 BOUNCE_FILE = re.compile(r".*\.[0-9a-f]{8}\.rejected\.(jsonl|ndjson|csv)(\.reasons\.csv)?", re.DOTALL)
@@ -42,32 +38,19 @@ _TEMPORARY = ".tmp"
 _EDITED = ".edited"
 _BOM = b"\xef\xbb\xbf"
 _RUNS_IN_A_SPREADSHEET = r"^[=+\-@\t\r]"
-# A raw line may be a MiB long: few at a time bound the memory. Reasons are short.
-_LINES_AT_ONCE = 1024
-_REASONS_AT_ONCE = 100_000
-_NO_LINE = 2**63 - 1
-
-_OF_A_DROP = f"FROM rejected_lines WHERE business_date = ? AND path = ? AND byte_length {{}} {MAX_RECORD}"
-_LINES = f"SELECT line, raw {_OF_A_DROP.format('<=')} AND line > ? AND line < ? ORDER BY line"
-_LONG_LINES = f"SELECT line, sha256, byte_offset, byte_length {_OF_A_DROP.format('>')} ORDER BY line"
-"""Too long a record is not asked of DuckDB, which would have it in memory as a whole."""
-_REASONS = """
-    SELECT line, category, step, entity_id AS id, code, field, value, message, cause_date, cause_path, cause_line
-    FROM rejections WHERE business_date = ? AND path = ? ORDER BY line, code, field, value, message
-"""
 
 
-@dataclass(frozen=True, slots=True)
-class Original:
-    """A drop that has rejected lines."""
+class Opening(NamedTuple):
+    """How a drop begins."""
 
-    business_date: date
-    path: str
-    sha256: str
+    header: bytes
+    """With its line end; empty for JSONL."""
+    line_end: bytes
+    """Of its first line: LF or CRLF."""
 
 
-Reasons = Callable[[duckdb.DuckDBPyConnection, Original, pl.DataFrame], Iterator[bytes]]
-"""Yields a CSV of a drop's reasons; the frame has `line` and `bounce_line` of every rejected record."""
+Reasons = Callable[[Iterator[pl.DataFrame]], Iterator[bytes]]
+"""Yields a CSV of a drop's reasons: frames with the columns of `Rejected.reasons` and `bounce_line`, at least one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,32 +77,23 @@ def bounce_name(path: str, sha256: str, *, taken: Collection[str] = ()) -> str:
 
 
 def write_bounce(
-    con: duckdb.DuckDBPyConnection,
-    folder: Path,
-    original: Original,
-    archive: Archive,
-    *,
-    name: str,
-    issued: str | None = None,
-    reasons: Reasons | None = None,
-    delimiter: str = ",",
+    folder: Path, rejected: Rejected, begins: Opening, *, name: str, issued: str | None = None, reasons: Reasons | None = None
 ) -> Bounce:
-    """Write a drop's rejected lines and their reasons into `folder`, out of `rejected_lines` and `rejections`.
+    """Write a drop's rejected lines and their reasons into `folder`; whoever calls makes the names in it durable.
 
-    `issued` is the SHA-256 of the bounce that was issued under this name before, if there was one. `reasons` writes the CSV
-    beside it in other words than ours. `delimiter` is that of the drop's CSV.
-    Raises NightdropError when the archived original, of which the line ends and the header come, cannot be read.
+    `begins` is how the drop does. `issued` is the SHA-256 of the bounce that was issued under this name before, if there was one.
+    `reasons` writes the CSV beside it in other words than ours.
     """
-    header, line_end = opening(original, archive, delimiter)
-    starts = _Starts(first=header.count(b"\n") + 1)
-    sha256 = write_whole(folder / name, chain([header], _lines(con, original, archive, line_end, starts)), issued=issued)
+    starts = _Starts(first=begins.header.count(b"\n") + 1)
+    sha256 = write_whole(folder / name, chain([begins.header], _lines(rejected, begins.line_end, starts)), issued=issued)
     lines = starts.frame()
-    write_whole(folder / f"{name}{REASONS_SUFFIX}", (reasons or _reasons)(con, original, lines))
+    placed = (found.join(lines, on="line", how="inner", maintain_order="left") for found in rejected.reasons())
+    write_whole(folder / f"{name}{REASONS_SUFFIX}", (reasons or _reasons)(placed))
     return Bounce(name, sha256, lines.height)
 
 
 def write_whole(place: Path, pieces: Iterable[bytes], *, issued: str | None = None) -> str:
-    """Put those bytes at `place` durably and at once, and return their SHA-256.
+    """Put those bytes at `place` at once and return their SHA-256; its name is durable once the caller syncs the folder.
 
     With `issued`, a file there that holds other bytes than the issued ones was changed by a person: it is left alone when
     the new bytes are the issued ones, and else set aside.
@@ -141,7 +115,6 @@ def write_whole(place: Path, pieces: Iterable[bytes], *, issued: str | None = No
         draft.replace(place)
     finally:
         draft.unlink(missing_ok=True)
-    sync_folder(place.parent)
     return sha256
 
 
@@ -167,12 +140,15 @@ class _Starts:
     lines: list[np.ndarray] = field(default_factory=list)
     bounce_lines: list[np.ndarray] = field(default_factory=list)
 
-    def add(self, lines: pa.Array, raw: pa.Array) -> None:
-        """Add the next records, in their order."""
-        ends = np.cumsum(pc.count_substring(raw, "\n").to_numpy(zero_copy_only=False).astype(np.int64) + 1)
-        self.lines.append(lines.to_numpy(zero_copy_only=False))
-        self.bounce_lines.append(self.first + np.concatenate(([0], ends[:-1])))
-        self.first += int(ends[-1])
+    def add(self, records: Records, content: bytes) -> None:
+        """Add the next records, in their order; `content` is all of them with their line ends."""
+        spans = np.ones(len(records.raw), np.int64)
+        if content.count(b"\n") != len(spans):
+            spans += np.fromiter((raw.count(b"\n") for raw in records.raw), np.int64, len(spans))
+        ends = self.first + np.cumsum(spans)
+        self.lines.append(np.array(records.lines, np.int64))
+        self.bounce_lines.append(ends - spans)
+        self.first = int(ends[-1])
 
     def add_long(self, line: int, feeds: int) -> None:
         """Add one record that has so many LF in it."""
@@ -191,64 +167,33 @@ class _Starts:
         )
 
 
-def _lines(
-    con: duckdb.DuckDBPyConnection, original: Original, archive: Archive, line_end: bytes, starts: _Starts
-) -> Iterator[bytes]:
+def _lines(rejected: Rejected, line_end: bytes, starts: _Starts) -> Iterator[bytes]:
     """Yield the rejected records with their line ends, many at a time, and note in `starts` where they stand."""
-    key = [original.business_date, original.path]
-    before = 0
-    for line, sha256, offset, length in con.execute(_LONG_LINES, key).fetchall():
-        yield from _short_lines(con, [*key, before, line], line_end, starts)
-        yield from _long_line(archive, original, sha256, (line, offset, length), starts)
-        yield line_end
-        before = line
-    yield from _short_lines(con, [*key, before, _NO_LINE], line_end, starts)
+    for some in rejected.records():
+        if isinstance(some, LongRecord):
+            feeds = 0
+            for piece in some.pieces:
+                feeds += piece.count(b"\n")
+                yield piece
+            yield line_end
+            starts.add_long(some.line, feeds)
+        elif some.raw:
+            content = line_end.join([*some.raw, b""])
+            starts.add(some, content)
+            yield content
 
 
-def _short_lines(con: duckdb.DuckDBPyConnection, where: list[object], line_end: bytes, starts: _Starts) -> Iterator[bytes]:
-    for batch in _batches(con, _LINES, where, _LINES_AT_ONCE):
-        lines, raw = batch.columns
-        if len(raw):
-            starts.add(lines, raw)
-            # Joined element by element the records lie in one buffer, one after the other.
-            yield _bytes_of(pc.binary_join_element_wise(raw, pa.scalar(line_end, raw.type), pa.scalar(b"", raw.type)))
-
-
-def _long_line(
-    archive: Archive, original: Original, sha256: str, place: tuple[int, int, int], starts: _Starts
-) -> Iterator[bytes]:
-    """Yield the bytes of a record (line, byte_offset, byte_length), of the original or of a file that corrects it."""
-    line, offset, length = place
-    shape = drop_format(original.path.rpartition("/")[2]) if sha256 == original.sha256 else None
-    feeds = 0
-    for piece in archive.pieces_of(sha256, shape[1] if shape else None, offset, length):
-        feeds += piece.count(b"\n")
-        yield piece
-    starts.add_long(line, feeds)
-
-
-def _batches(con: duckdb.DuckDBPyConnection, query: str, parameters: list[object], rows: int) -> pa.RecordBatchReader:
-    return con.sql(query, params=parameters).to_arrow_reader(rows)
-
-
-def _bytes_of(array: pa.Array) -> bytes:
-    offsets = np.frombuffer(array.buffers()[1], np.int32)[array.offset : array.offset + len(array) + 1]
-    return bytes(memoryview(array.buffers()[2])[offsets[0] : offsets[-1]])
-
-
-def _reasons(con: duckdb.DuckDBPyConnection, original: Original, lines: pl.DataFrame) -> Iterator[bytes]:
+def _reasons(frames: Iterator[pl.DataFrame]) -> Iterator[bytes]:
     """Yield the reasons as CSV, a row per reason in the order of the lines."""
-    reader = _batches(con, _REASONS, [original.business_date, original.path], _REASONS_AT_ONCE)
-    frames = (pl.DataFrame(pl.from_arrow(batch)) for batch in reader)
-    empty = pl.DataFrame(pl.from_arrow(reader.schema.empty_table()))
-    for number, frame in enumerate(chain([empty], frames)):
-        rows = frame.join(lines, on="line", how="inner", maintain_order="left")
-        rows = rows.select("bounce_line", pl.exclude("bounce_line")).with_columns(defused(pl.col(pl.String)))
-        yield rows.write_csv(include_header=number == 0).encode()
+    for number, frame in enumerate(frames):
+        rows = frame.select("bounce_line", pl.exclude("bounce_line")).with_columns(defused(pl.col(pl.String)))
+        written = BytesIO()
+        rows.write_csv(written, include_header=number == 0)
+        yield written.getvalue()
 
 
-def opening(original: Original, archive: Archive, delimiter: str = ",") -> tuple[bytes, bytes]:
-    """Return the header (empty for JSONL) with its line end, and the line end of the original's first line.
+def opening(original: Original, archive: Archive, delimiter: str = ",") -> Opening:
+    """Return how an original begins; `delimiter` is that of its CSV.
 
     Raises NightdropError when the archived original cannot be read.
     """
@@ -263,7 +208,7 @@ def opening(original: Original, archive: Archive, delimiter: str = ",") -> tuple
             "bounce file could not be written. Put the archived file back from a backup, then run again."
         ) from error
     line_end = b"\r\n" if first.endswith(b"\r\n") else b"\n"
-    return (first if kind == "csv" else b""), line_end
+    return Opening(first if kind == "csv" else b"", line_end)
 
 
 def _first_record(stream: BinaryIO, csv: re.Pattern[bytes] | None) -> bytes:

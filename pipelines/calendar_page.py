@@ -36,9 +36,10 @@ _DATES = """
     FROM drops WHERE business_date IS NOT NULL GROUP BY 1 ORDER BY 1
 """
 _REASONS = """
-    SELECT business_date, code, count(DISTINCT (path, line)) AS records,
+    SELECT business_date, code, sum(lines)::BIGINT AS records,
         business_date = min(business_date) OVER (PARTITION BY code) AS first
-    FROM rejections GROUP BY business_date, code ORDER BY business_date, records DESC, code
+    FROM (SELECT business_date, path, code, count(DISTINCT line) AS lines FROM rejections GROUP BY ALL)
+    GROUP BY business_date, code ORDER BY business_date, records DESC, code
 """
 _ROOTS = """
     SELECT business_date,

@@ -11,25 +11,17 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-import duckdb
 import orjson
 import polars as pl
 
-from pipelines.database import query
 from pipelines.files import sync_folder
 from pipelines.home import Home
 from pipelines.problems import NightdropError
 
 _META = "nightdrop"
-_DIGEST = 16
+DIGEST = 16
 """Hexadecimal digits of the SHA-256 that tells whether a line is as it was issued."""
 _SHOWN = 5
-_SLOTS = f"""
-    SELECT l.line, any_value(r.entity_id) AS id, left(any_value(sha256(l.raw)), {_DIGEST}) AS digest
-    FROM rejected_lines AS l
-    LEFT JOIN rejections AS r ON r.business_date = l.business_date AND r.path = l.path AND r.line = l.line
-    WHERE l.business_date = $day AND l.path = $path GROUP BY l.line ORDER BY l.line
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +55,8 @@ class Remembered:
         return f"{self.issue.name} ({self.slots.height} records, of lines {_listed(self.slots['line'])} of {self.issue.path})"
 
 
-def remember(con: duckdb.DuckDBPyConnection, home: Home, issue: Issue) -> None:
-    """Keep for good what a bounce is about to be issued with, out of `rejected_lines`; the same twice is kept once."""
-    slots = query(con, _SLOTS, {"day": issue.business_date, "path": issue.path})
+def remember(home: Home, issue: Issue, slots: pl.DataFrame) -> None:
+    """Keep for good what a bounce is about to be issued with (`Remembered.slots`); the same twice is kept once."""
     told = {"name": issue.name, "business_date": issue.business_date, "path": issue.path, "sha256": issue.sha256}
     meta = orjson.dumps(told | {"header": issue.header.hex()}).decode()
     content = hashlib.sha256(f"{meta}\n{slots.write_csv()}".encode()).hexdigest()
@@ -111,12 +102,12 @@ def _folder(home: Home) -> Path:
 
 
 def _name_key(name: str) -> str:
-    return hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:_DIGEST]
+    return hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:DIGEST]
 
 
 def digest_of(content: bytes) -> str:
     """Return what tells whether a record is as it was issued."""
-    return hashlib.sha256(content).hexdigest()[:_DIGEST]
+    return hashlib.sha256(content).hexdigest()[:DIGEST]
 
 
 def _listed(numbers: pl.Series) -> str:

@@ -6,7 +6,7 @@ No clock and no run is in it but those in the tables: the same decisions give th
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -17,6 +17,7 @@ import polars as pl
 
 from pipelines.database import handed_over, query
 from pipelines.discovery import path_key
+from pipelines.rejected import InHand
 
 Row = dict[str, Any]
 SHOWN_AT_MOST = 100_000
@@ -27,6 +28,7 @@ FLIPS_SHOWN = 1000
 CLOSED_SHOWN = 1000
 WARNINGS_SHOWN = 5
 """Examples of each kind of warning."""
+_IN_A_DROP = ("line", "code", "field", "value", "message")
 _RAW_BYTES = 65_536
 """Of a longer line only its beginning is looked at for the page."""
 _TOGETHER = 200_000
@@ -41,11 +43,16 @@ _UNDATED = """
     FROM drops WHERE business_date IS NULL AND status = 'held'
 """
 # A record may have the same code under several fields, so reasons and records are counted apart.
+# Lines are told apart drop by drop: a number is found again in a fraction of the time that a path with its line is.
 _REASONS = """
-    SELECT business_date, code, count(*) AS reasons, count(DISTINCT (path, line)) AS records,
-           count(*) FILTER (cause_line IS NULL) AS root_causes, count(*) FILTER (cause_line IS NOT NULL) AS followers,
-           min(message) AS example
-    FROM rejections SEMI JOIN days USING (business_date) GROUP BY ALL ORDER BY root_causes DESC, reasons DESC, code
+    SELECT business_date, code, sum(reasons)::BIGINT AS reasons, sum(records)::BIGINT AS records,
+           sum(roots)::BIGINT AS root_causes, sum(reasons - roots)::BIGINT AS followers, min(example) AS example
+    FROM (
+        SELECT business_date, path, code, count(*) AS reasons, count(DISTINCT line) AS records,
+               count(*) FILTER (cause_line IS NULL) AS roots, min(message) AS example
+        FROM rejections SEMI JOIN days USING (business_date) GROUP BY ALL
+    )
+    GROUP BY business_date, code ORDER BY root_causes DESC, reasons DESC, code
 """
 _FIELDS = """
     SELECT business_date, field, code, count(*) AS reasons
@@ -114,10 +121,11 @@ _WARNED = f"""
 _REJECTIONS = """
     SELECT business_date, path, line, category, step, entity_id AS id, code, field, value, message,
            cause_date, cause_path, cause_line
-    FROM rejections SEMI JOIN days USING (business_date)
+    FROM rejections JOIN ends USING (business_date)
+    WHERE last_path IS NULL OR path < last_path OR (path = last_path AND line <= last_line)
 """
-_FIRST_ONES = f"""
-    QUALIFY row_number() OVER (PARTITION BY business_date ORDER BY path, line, code, field, value, message) <= {SHOWN_AT_MOST}
+_LAST_LINE = """
+    SELECT line FROM rejections WHERE business_date = $day AND path = $path ORDER BY line LIMIT 1 OFFSET $before
 """
 _LINES = f"""
     SELECT business_date, path, line, raw[:{_RAW_BYTES}] AS raw, octet_length(raw) AS length
@@ -158,6 +166,14 @@ class Morning:
         """Return the drops that wait for a person."""
         return [drop for drop in self.drops if drop["status"] == "held"]
 
+    def in_hand(self) -> dict[str, InHand]:
+        """Return by path what is refused of the drops of which `rejections` has every reason and every byte."""
+        if self.rejections.height != sum(row["reasons"] for row in self.paths):
+            return {}
+        by_path = self.rejections.partition_by("path", as_dict=True)
+        whole = {str(path): rows for (path,), rows in by_path.items() if (rows["raw"].bin.size() == rows["length"]).all()}
+        return {path: InHand(rows) for path, rows in whole.items()}
+
 
 def mornings(con: duckdb.DuckDBPyConnection, days: Sequence[date]) -> Iterator[Morning]:
     """Yield what is to be told of each date, in their order; a date of which nothing is known has no drops."""
@@ -194,7 +210,7 @@ def _together(con: duckdb.DuckDBPyConnection, days: list[date]) -> Iterator[Morn
         followed, flips, closed = (_by_day(query(con, sql)) for sql in (_FOLLOWED, _FLIPS, _CLOSED))
         causes = _causes(con)
         warnings = _with_examples(_by_day(query(con, _WARNINGS)), query(con, _WARNED))
-        rejections = _rejections(con, cut=any(sum(row["reasons"] for row in rows) > SHOWN_AT_MOST for rows in reasons.values()))
+        rejections = _rejections(con, {day: paths[day] for day in days})
     for day in days:
         yield Morning(
             day,
@@ -211,16 +227,42 @@ def _together(con: duckdb.DuckDBPyConnection, days: list[date]) -> Iterator[Morn
         )
 
 
-def _rejections(con: duckdb.DuckDBPyConnection, *, cut: bool) -> dict[tuple[object, ...], pl.DataFrame]:
-    """Return the reasons with their lines, by date, in the order of positions."""
-    found = query(con, _REJECTIONS + _FIRST_ONES * cut)
+def _rejections(con: duckdb.DuckDBPyConnection, paths: dict[date, list[Row]]) -> dict[tuple[object, ...], pl.DataFrame]:
+    """Return the reasons with their lines, by date, in the order of positions; of each date the first `SHOWN_AT_MOST`."""
+    ends = [(day, *_end(con, day, rows)) for day, rows in paths.items()]
+    schema = {"business_date": pl.Date(), "last_path": pl.String(), "last_line": pl.Int64()}
+    found = query(con, _REJECTIONS, ends=pl.DataFrame(ends, schema=schema, orient="row"))
+    if any(path is not None for _, path, _ in ends):
+        # Only the last line of a date can have reasons too many.
+        found = found.sort("business_date", "path", *_IN_A_DROP, nulls_last=True)
+        found = found.filter(pl.int_range(pl.len()).over("business_date") < SHOWN_AT_MOST)
     key = ["business_date", "path", "line"]
     lines = query(con, _LINES, shown=found.select(key).unique())
-    paths = sorted(found["path"].unique(), key=path_key)
-    order = pl.DataFrame({"path": paths, "rank": range(len(paths))}, schema={"path": pl.String(), "rank": pl.Int64()})
+    paths_found = sorted(found["path"].unique(), key=path_key)
+    order = pl.DataFrame({"path": paths_found, "rank": range(len(paths_found))}, schema={"path": pl.String(), "rank": pl.Int64()})
     told = found.join(lines, on=key, how="left").join(order, on="path", how="left")
-    told = told.sort("business_date", "rank", "line", "code", "field", "value", "message", nulls_last=False).drop("rank")
+    told = told.sort("business_date", "rank", *_IN_A_DROP, nulls_last=False).drop("rank")
     return dict(told.partition_by("business_date", as_dict=True)) or {(None,): told}
+
+
+def _end(con: duckdb.DuckDBPyConnection, day: date, paths: list[Row]) -> tuple[str | None, int | None]:
+    """Return the position, path and line, up to which the reasons of a date are shown; none when all are.
+
+    It is found by counting, for to number the reasons of a large date would take more time and memory than all else of it.
+    """
+    counts: Counter[str] = Counter()
+    for row in paths:
+        counts[row["path"]] += row["reasons"]
+    if counts.total() <= SHOWN_AT_MOST:
+        return None, None
+    before, path = 0, min(counts)
+    for path in sorted(counts):
+        if before + counts[path] >= SHOWN_AT_MOST:
+            break
+        before += counts[path]
+    last = {"day": day, "path": path, "before": SHOWN_AT_MOST - before - 1}
+    ((line,),) = con.execute(_LAST_LINE, last).fetchall()
+    return path, line
 
 
 def _rejection_schema(rejections: dict[tuple[object, ...], pl.DataFrame]) -> pl.Schema:

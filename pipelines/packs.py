@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +22,19 @@ import polars as pl
 
 from pipelines.archive import Archive
 from pipelines.blocks import content_length
-from pipelines.bounce import Original, bounce_name, defused, opening, write_bounce, write_whole
+from pipelines.bounce import bounce_name, defused, opening, write_bounce, write_whole
 from pipelines.charts import stacked
 from pipelines.csvs import columns_named
-from pipelines.database import query
 from pipelines.discovery import path_key
 from pipelines.excerpts import columns_of, visible
+from pipelines.files import sync_folder
 from pipelines.headline import Headline
 from pipelines.home import Home
 from pipelines.issues import Issue, remember
 from pipelines.mornings import Morning, Row, mornings
 from pipelines.pages import rendered
 from pipelines.problems import UsageError
+from pipelines.rejected import InWarehouse, Original
 from pipelines.rows import Words, rejection_rows, static_rows
 from pipelines.sources import ANYBODY, Sources
 
@@ -42,10 +44,6 @@ LETTER = "READ-ME-FIRST.html"
 _LINES_SHOWN = 200
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
-_REASONS = """
-    SELECT line, category, entity_id AS id, code, field, value, message, cause_date, cause_path, cause_line
-    FROM rejections WHERE business_date = $day AND path = $path ORDER BY line, code, field, value, message
-"""
 _NIGHTS = """
     SELECT business_date, path, records, applied, rejected FROM drops
     WHERE status = 'applied' AND business_date <= $day ORDER BY business_date DESC
@@ -102,7 +100,9 @@ def write_pack(
         if zipped:
             write_whole(place, [_zip(draft, name)])
         else:
+            sync_folder(draft)
             draft.replace(place)
+        sync_folder(out)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return Pack(place, files, told)
@@ -152,6 +152,7 @@ def _write_bounces(
     archive = Archive(home.archive)
     columns: dict[str, dict[str, int]] = {}
     names: set[str] = set()
+    in_hand = mine.in_hand()
     rejected = {row["path"] for row in mine.paths}
     for drop in mine.drops:
         if drop["status"] != "applied" or drop["path"] not in rejected:
@@ -160,21 +161,20 @@ def _write_bounces(
         name = bounce_name(original.path, original.sha256, taken=names)
         names.add(name)
         dialect = sources.dialect_of(original.path)
-        header = opening(original, archive, dialect.delimiter)[0]
-        header = header[: content_length(header)]
-        remember(con, home, Issue(name, mine.day, original.path, original.sha256, header))
-        reasons = partial(_reasons, paths=rejected)
-        write_bounce(con, folder, original, archive, name=name, reasons=reasons, delimiter=dialect.delimiter)
+        begins = opening(original, archive, dialect.delimiter)
+        header = begins.header[: content_length(begins.header)]
+        refused = in_hand.get(original.path) or InWarehouse(con, original, archive)
+        remember(home, Issue(name, mine.day, original.path, original.sha256, header), refused.slots())
+        write_bounce(folder, refused, begins, name=name, reasons=partial(_reasons, paths=rejected))
         if header:
             columns[original.path] = columns_of(columns_named(header, dialect))
     return columns
 
 
-def _reasons(con: duckdb.DuckDBPyConnection, original: Original, lines: pl.DataFrame, *, paths: set[str]) -> Iterator[bytes]:
+def _reasons(frames: Iterator[pl.DataFrame], *, paths: set[str]) -> Iterator[bytes]:
     """Yield the reasons of a drop as CSV, in words for its sender; causes are told of where they lie in its own files."""
-    found = query(con, _REASONS, {"day": original.business_date, "path": original.path}).join(lines, on="line", how="inner")
     rows = []
-    for row in found.iter_rows(named=True):
+    for row in chain.from_iterable(frame.iter_rows(named=True) for frame in frames):
         words = plain_words(row["code"], row["value"], row["message"])
         rows.append(
             {

@@ -22,7 +22,6 @@ from pipelines.bounce import (
     BOUNCE_FILE,
     REASONS_SUFFIX,
     Bounce,
-    Original,
     bounce_name,
     opening,
     set_aside_if_edited,
@@ -37,6 +36,7 @@ from pipelines.files import sync_folder
 from pipelines.home import Home, Settings
 from pipelines.issues import Issue, remember
 from pipelines.mornings import Morning, Row, mornings, undated
+from pipelines.rejected import InWarehouse, Original
 from pipelines.sources import Sources
 from pipelines.summary import WHAT_NEXT
 
@@ -104,7 +104,9 @@ def _write_date(
         "missing": _as_told(calendar.missing_on(morning.day)),
         "expected": [asdict(due) | {"by": due.by.isoformat()} for due in expected],
     }
-    return [*files, page, _write_summary(folder, _summary(morning, now.bounces) | told)]
+    files += [page, _write_summary(folder, _summary(morning, now.bounces) | told)]
+    sync_folder(folder)
+    return files
 
 
 def days_told_otherwise(home: Home, calendar: Attendance) -> set[date]:
@@ -128,7 +130,9 @@ def _write_undated(drops: list[Row], folder: Path) -> list[Path]:
         _clear(folder, {}, keep=frozenset())
         return []
     folder.mkdir(mode=0o750, exist_ok=True)
-    return [_write_summary(folder, {"business_date": None, "held": _held(drops)})]
+    summary = _write_summary(folder, {"business_date": None, "held": _held(drops)})
+    sync_folder(folder)
+    return [summary]
 
 
 def _write_index(
@@ -153,19 +157,18 @@ def _write_bounces(
     """Write the bounces; each is remembered before anybody can take it away."""
     archive = Archive(home.archive)
     now = _Issued()
+    in_hand = morning.in_hand()
     rejected = {row["path"] for row in morning.paths}
     # A rejected correction is in a file of its own: the bounce is that of the drop it corrects.
     originals = {(d["path"], d["sha256"]) for d in morning.drops if d["status"] == "applied" and d["path"] in rejected}
     for path, sha256 in sorted(originals, key=lambda original: (path_key(original[0]), original[1])):
         name = bounce_name(path, sha256, taken={bounce.name for bounce in now.bounces.values()})
-        original = Original(morning.day, path, sha256)
-        dialect = sources.dialect_of(path)
-        header, _ = opening(original, archive, dialect.delimiter)
-        header = header[: content_length(header)]
-        remember(con, home, Issue(name, morning.day, path, sha256, header))
-        now.bounces[path, sha256] = write_bounce(
-            con, folder, original, archive, name=name, issued=issued.get(name), delimiter=dialect.delimiter
-        )
+        original, dialect = Original(morning.day, path, sha256), sources.dialect_of(path)
+        begins = opening(original, archive, dialect.delimiter)
+        header = begins.header[: content_length(begins.header)]
+        refused = in_hand.get(path) or InWarehouse(con, original, archive)
+        remember(home, Issue(name, morning.day, path, sha256, header), refused.slots())
+        now.bounces[path, sha256] = write_bounce(folder, refused, begins, name=name, issued=issued.get(name))
         if drop_format(path.rpartition("/")[2]) and header:
             now.columns[path] = columns_of(columns_named(header, dialect))
     return now
@@ -233,7 +236,8 @@ def _clear(folder: Path, issued: dict[str, str], *, keep: frozenset[str] | set[s
         if file.name in issued:
             set_aside_if_edited(file, issued[file.name])
         file.unlink(missing_ok=True)
-    if keep or any(folder.iterdir()):
-        sync_folder(folder)
-    else:
-        folder.rmdir()
+    if not keep:
+        if any(folder.iterdir()):
+            sync_folder(folder)
+        else:
+            folder.rmdir()

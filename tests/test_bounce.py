@@ -6,15 +6,17 @@ import hashlib
 import io
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
 
 from pipelines import schema
 from pipelines.archive import Archive
-from pipelines.bounce import Original, bounce_name, set_aside_if_edited, write_bounce
+from pipelines.bounce import Bounce, bounce_name, opening, set_aside_if_edited, write_bounce
 from pipelines.database import connect
 from pipelines.problems import NightdropError
+from pipelines.rejected import InWarehouse, Original
 
 DAY = date(2026, 11, 16)
 SHA = "0123456789abcdef" * 4
@@ -59,6 +61,10 @@ def reject(con: duckdb.DuckDBPyConnection, original: Original, line: int, raw: b
         )
 
 
+def bounced(con: duckdb.DuckDBPyConnection, folder: Path, drop: Original, archive: Archive, **options: Any) -> Bounce:
+    return write_bounce(folder, InWarehouse(con, drop, archive), opening(drop, archive), **options)
+
+
 def reasons_of(folder: Path, name: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO((folder / f"{name}.reasons.csv").read_bytes().decode(), newline="")))
 
@@ -68,7 +74,7 @@ def test_rejected_lines_come_back_byte_for_byte(con, tmp_path):
     archive, drop = archived(tmp_path, "2026-11-16/c.jsonl", b"{}\n" + bad + b"\n{}")
     reject(con, drop, 3, b"{}")
     reject(con, drop, 2, bad)
-    bounce = write_bounce(con, tmp_path, drop, archive, name="b.jsonl")
+    bounce = bounced(con, tmp_path, drop, archive, name="b.jsonl")
     content = (tmp_path / "b.jsonl").read_bytes()
     assert content == bad + b"\n{}\n"
     assert (bounce.lines, bounce.sha256) == (2, hashlib.sha256(content).hexdigest())
@@ -78,7 +84,7 @@ def test_rejected_lines_come_back_byte_for_byte(con, tmp_path):
 def test_a_drop_with_crlf_bounces_with_crlf(con, tmp_path):
     archive, drop = archived(tmp_path, "2026-11-16.jsonl.gz", b"{}\r\n{}")
     reject(con, drop, 2, b"{}")
-    write_bounce(con, tmp_path, drop, archive, name="b.jsonl")
+    bounced(con, tmp_path, drop, archive, name="b.jsonl")
     assert (tmp_path / "b.jsonl").read_bytes() == b"{}\r\n"
 
 
@@ -87,7 +93,7 @@ def test_a_csv_bounces_with_its_header_and_counts_the_lines_of_quoted_cells(con,
     archive, drop = archived(tmp_path, "2026-11-16.csv", b"\xef\xbb\xbf\r\n" + header + b"x\r\n")
     reject(con, drop, 4, b'create,C-1,"two\nlines"', {}, {"code": "invalid_phone"})
     reject(con, drop, 9, b"x")
-    write_bounce(con, tmp_path, drop, archive, name="b.csv")
+    bounced(con, tmp_path, drop, archive, name="b.csv")
     assert (tmp_path / "b.csv").read_bytes() == header + b'create,C-1,"two\nlines"\r\nx\r\n'
     assert [(row["bounce_line"], row["line"], row["code"]) for row in reasons_of(tmp_path, "b.csv")] == [
         ("3", "4", "invalid_email"),
@@ -103,7 +109,7 @@ def test_a_csv_bounces_with_its_header_and_counts_the_lines_of_quoted_cells(con,
 def test_a_header_ends_where_pythons_csv_module_ends_it(con, tmp_path, header):
     archive, drop = archived(tmp_path, "2026-11-16.csv", header + b"1,2\n")
     reject(con, drop, 5, b"1,2")
-    write_bounce(con, tmp_path, drop, archive, name="b.csv")
+    bounced(con, tmp_path, drop, archive, name="b.csv")
     assert (tmp_path / "b.csv").read_bytes() == header + b"1,2\n"
     rows = list(csv.reader(io.StringIO((header + b"1,2\n").decode(), newline="")))
     assert rows[1] == ["1", "2"]
@@ -122,7 +128,7 @@ def test_reasons_have_the_columns_of_the_contract_and_defused_cells(con, tmp_pat
         {"value": None},
         {"value": "a=b"},
     )
-    write_bounce(con, tmp_path, drop, archive, name="b.jsonl")
+    bounced(con, tmp_path, drop, archive, name="b.jsonl")
     rows = reasons_of(tmp_path, "b.jsonl")
     columns = "bounce_line line category step id code field value message cause_date cause_path cause_line"
     assert list(rows[0]) == columns.split()
@@ -133,7 +139,7 @@ def test_reasons_have_the_columns_of_the_contract_and_defused_cells(con, tmp_pat
 def test_the_files_are_private(con, tmp_path):
     archive, drop = archived(tmp_path, "2026-11-16.jsonl", b"{}\n")
     reject(con, drop, 1, b"{}")
-    write_bounce(con, tmp_path, drop, archive, name="b.jsonl")
+    bounced(con, tmp_path, drop, archive, name="b.jsonl")
     for file in ("b.jsonl", "b.jsonl.reasons.csv"):
         assert (tmp_path / file).stat().st_mode & 0o137 == 0
     assert not list(tmp_path.glob("*.tmp"))
@@ -165,13 +171,13 @@ def test_two_drops_never_share_a_bounce():
 def test_a_bounce_that_a_person_mends_is_left_alone_until_the_decisions_change(con, tmp_path):
     archive, drop = archived(tmp_path, "2026-11-16.jsonl", b"{}\n{}\n")
     reject(con, drop, 1, b"{}")
-    first = write_bounce(con, tmp_path, drop, archive, name="b.jsonl")
+    first = bounced(con, tmp_path, drop, archive, name="b.jsonl")
     (tmp_path / "b.jsonl").write_bytes(b"mended")
-    again = write_bounce(con, tmp_path, drop, archive, name="b.jsonl", issued=first.sha256)
+    again = bounced(con, tmp_path, drop, archive, name="b.jsonl", issued=first.sha256)
     assert again == first
     assert (tmp_path / "b.jsonl").read_bytes() == b"mended"
     reject(con, drop, 2, b"{}")
-    write_bounce(con, tmp_path, drop, archive, name="b.jsonl", issued=first.sha256)
+    bounced(con, tmp_path, drop, archive, name="b.jsonl", issued=first.sha256)
     assert (tmp_path / "b.jsonl").read_bytes() == b"{}\n{}\n"
     assert (tmp_path / "b.jsonl.edited").read_bytes() == b"mended"
 
@@ -187,5 +193,5 @@ def test_what_was_set_aside_is_never_overwritten(tmp_path):
 def test_an_original_that_is_gone_from_the_archive_is_named(con, tmp_path):
     drop = Original(DAY, "2026-11-16.jsonl", SHA)
     with pytest.raises(NightdropError, match=SHA):
-        write_bounce(con, tmp_path, drop, Archive(tmp_path / "archive"), name="b.jsonl")
+        bounced(con, tmp_path, drop, Archive(tmp_path / "archive"), name="b.jsonl")
     assert not (tmp_path / "b.jsonl").exists()
