@@ -43,7 +43,7 @@ class PartWriter:
         shutil.rmtree(self._writing, ignore_errors=True)
         self._writing.mkdir(parents=True)
         self._units: dict[int, list[tuple[object, ...]]] = {}
-        self._by_id = by_id
+        self.by_id = by_id
         self._ids: dict[str, dict[str, Any]] = {}
         self._rows: dict[str, int] = {}
 
@@ -62,7 +62,7 @@ class PartWriter:
 
     def _write(self, file: Path, kind: str, frame: pl.DataFrame) -> None:
         group = None
-        if self._by_id:
+        if self.by_id:
             frame = frame.sort(ID_COLUMNS[kind])
             ids = frame[ID_COLUMNS[kind]]
             group = max(_GROUP, -(-len(frame) // _GROUPS))
