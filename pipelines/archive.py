@@ -97,7 +97,7 @@ class Archive:
         with tempfile.NamedTemporaryFile(dir=self.folder, prefix=_INCOMING, delete=False) as copy:
             incoming = Path(copy.name)
             try:
-                stored = _copy(source, inbox, cast(BinaryIO, copy), growing)
+                stored = _copy(source, inbox, cast(io.BufferedRandom, copy), growing)
                 if stored and not self._has(stored):
                     copy.flush()
                     os.fchmod(copy.fileno(), 0o440)
@@ -192,7 +192,7 @@ def damaged(path: str, sha256: str) -> NightdropError:
     )
 
 
-def _copy(source: Path, inbox: Path | None, copy: BinaryIO, growing: bool) -> Stored | None:
+def _copy(source: Path, inbox: Path | None, copy: io.BufferedRandom, growing: bool) -> Stored | None:
     with _unreadable_when_failing(source):
         file = _open(source) if inbox is None else open_file(inbox, source)
     with os.fdopen(file, "rb", buffering=0) as stream:

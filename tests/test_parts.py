@@ -177,6 +177,17 @@ def logged_records(home: Home) -> int:
     return int(count)
 
 
+def test_a_run_asks_each_part_of_the_log_once(tmp_path: Path, monkeypatch: Any) -> None:
+    home = home_in(tmp_path)
+    for day in (16, 17, 18):
+        night(home, {f"2026-11-{day}.jsonl": MONDAY.replace(b'"C', b'"D%d' % day)})
+    asked: list[str] = []
+    ask = eventlog._editions_of
+    monkeypatch.setattr(eventlog, "_editions_of", lambda part: asked.append(part.name) or ask(part))
+    night(home)
+    assert sorted(asked) == sorted(place.name for place in home.log.iterdir())
+
+
 def test_a_part_of_the_log_in_an_older_form_is_read_again(tmp_path: Path) -> None:
     home = home_in(tmp_path)
     night(home, {"2026-11-16.jsonl": MONDAY})
