@@ -86,10 +86,9 @@ def write_bounce(
     """
     starts = _Starts(first=begins.header.count(b"\n") + 1)
     sha256 = write_whole(folder / name, chain([begins.header], _lines(rejected, begins.line_end, starts)), issued=issued)
-    lines = starts.frame()
-    placed = (found.join(lines, on="line", how="inner", maintain_order="left") for found in rejected.reasons())
+    placed = map(starts.places(), rejected.reasons())
     write_whole(folder / f"{name}{REASONS_SUFFIX}", (reasons or _reasons)(placed))
-    return Bounce(name, sha256, lines.height)
+    return Bounce(name, sha256, starts.count)
 
 
 def write_whole(place: Path, pieces: Iterable[bytes], *, issued: str | None = None) -> str:
@@ -156,15 +155,21 @@ class _Starts:
         self.bounce_lines.append(np.array([self.first], np.int64))
         self.first += feeds + 1
 
-    def frame(self) -> pl.DataFrame:
-        """Return `line` and `bounce_line` of every record, both Int64."""
+    @property
+    def count(self) -> int:
+        """Return how many records there are."""
+        return sum(map(len, self.lines))
+
+    def places(self) -> Callable[[pl.DataFrame], pl.DataFrame]:
+        """Return what adds `bounce_line` to reasons. Lines ascend, so each is looked up: a join would hash them all each time."""
         empty = np.empty(0, np.int64)
-        return pl.DataFrame(
-            {
-                "line": np.concatenate([empty, *self.lines]),
-                "bounce_line": np.concatenate([empty, *self.bounce_lines]),
-            }
-        )
+        lines, bounce_lines = (np.concatenate([empty, *parts]) for parts in (self.lines, self.bounce_lines))
+
+        def place(found: pl.DataFrame) -> pl.DataFrame:
+            at = np.searchsorted(lines, found["line"].to_numpy())
+            return found.with_columns(pl.Series("bounce_line", bounce_lines[at], dtype=pl.Int64()))
+
+        return place
 
 
 def _lines(rejected: Rejected, line_end: bytes, starts: _Starts) -> Iterator[bytes]:

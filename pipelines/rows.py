@@ -21,6 +21,8 @@ STATIC_ROWS = 50
 PACKED_FROM = 1_000_000
 """Bytes of JSON from which on they are packed: a page of 40,000 rejections is 15 MB else."""
 
+_SOUGHT = ("record", "path", "code", "field", "value")
+
 Columns = Mapping[str, Mapping[str, int]]
 """Path of a CSV drop -> column -> its place in the header."""
 
@@ -36,12 +38,11 @@ class Words(NamedTuple):
     @classmethod
     def of(cls, message: str) -> Words:
         """Cut `what is wrong; probably …; wanted …` apart; what a value brings into it stands before the last of each."""
-        wrong, found, wanted = message.rpartition("; wanted ")
+        wrong, found, wanted = visible(message).rpartition("; wanted ")
         if not found:
-            wrong, wanted = message, ""
+            wrong, wanted = wanted, ""
         said, found, meant = wrong.rpartition("; probably ")
-        said, meant = (said, meant) if found else (wrong, "")
-        return cls(visible(said), visible(meant), visible(wanted))
+        return cls(said, meant, wanted) if found else cls(meant, "", wanted)
 
 
 def rejection_rows(
@@ -52,61 +53,64 @@ def rejection_rows(
     A column a key: of records `path line category step id`, of reasons `record code field message raw from to cause`; numbers
     are places in the lists `paths codes …`, -1 for none.
     """
-    told = frame.with_columns(
-        pl.struct("path", "line").rle_id().alias("record"),
-        pl.col("field").fill_null(""),
-        cause=pl.format("{}|{}|{}", "cause_date", "cause_path", "cause_line"),
-    )
+    told = frame.with_columns(pl.struct("path", "line").rle_id().alias("record"), pl.col("field").fill_null(""))
     records = told.filter(pl.col("record").is_first_distinct())
     raw, start, end, raws, cut = _excerpts(told, records, columns, known)
     paths = records["path"].unique(maintain_order=True)
     sources = list(map(visible, map(known.name_of, paths)))
-    messages, causes = (
-        told["message"].unique().sort(),
-        told.filter(pl.col("cause_line").is_not_null()).unique("cause").sort("cause"),
-    )
-    positions = zip(records["path"], records["line"], strict=True)
+    named = sorted(set(sources))
+    causes, cause = _causes(told)
+    (codes, code), (fields, field), (messages, message) = (_numbered(told[name]) for name in ("code", "field", "message"))
+    (categories, category), (steps, step) = (_numbered(records[name]) for name in ("category", "step"))
+    lines = records["line"].to_list()
+    again_at = again and enumerate(zip(records["path"], lines, strict=True))
     return {
         "day": day,
         "paths": list(map(visible, paths)),
-        "sources": sorted(set(sources)),
-        "source": [sorted(set(sources)).index(source) for source in sources],
-        "codes": _texts(told["code"]),
-        "fields": _texts(told["field"]),
-        "categories": _texts(records["category"]),
-        "steps": _texts(records["step"]),
+        "sources": named,
+        "source": list(map(named.index, sources)),
+        "codes": list(map(visible, codes)),
+        "fields": list(map(visible, fields)),
+        "categories": list(map(visible, categories)),
+        "steps": list(map(visible, steps)),
         "messages": [tuple(Words.of(message)) for message in messages],
-        "causes": [(str(when), visible(path), line) for when, path, line in causes.select(*_CAUSE).iter_rows()],
+        "causes": causes,
         "raws": raws,
         "cut": cut,
-        "again": {str(record): again[position] for record, position in enumerate(positions) if position in again},
+        "again": {str(record): again[position] for record, position in again_at or () if position in again},
         "path": records["path"].rle_id().to_list(),
-        "line": records["line"].to_list(),
-        "category": _places(records["category"]),
-        "step": _places(records["step"]),
-        "id": [visible(id_ or "") for id_ in records["id"]],
+        "line": lines,
+        "category": category,
+        "step": step,
+        "id": [visible(id_ or "") for id_ in records["id"].to_list()],
         "record": told["record"].to_list(),
-        "code": _places(told["code"]),
-        "field": _places(told["field"]),
-        "message": _places(told["message"]),
-        "cause": _places(told["cause"]),
+        "code": code,
+        "field": field,
+        "message": message,
+        "cause": cause,
         "raw": raw,
         "from": start,
         "to": end,
     }
 
 
-_CAUSE = ("cause_date", "cause_path", "cause_line")
+def _numbered(column: pl.Series) -> tuple[list[str], list[int]]:
+    """Return the distinct texts of a column, sorted, and of each row the place of its own among them (-1 for none)."""
+    values = column.to_list()
+    texts = sorted(set(values) - {None})
+    places: dict[str | None, int] = {text: place for place, text in enumerate(texts)}
+    places[None] = -1
+    return texts, list(map(places.__getitem__, values))
 
 
-def _texts(column: pl.Series) -> list[str]:
-    """Return the distinct texts of a column, in the order of `_places`."""
-    return [visible(text) for text in column.drop_nulls().unique().sort()]
-
-
-def _places(column: pl.Series) -> list[int]:
-    """Return of each value its place among the sorted distinct ones, -1 for null."""
-    return (column.rank("dense").cast(pl.Int64) - 1).fill_null(-1).to_list()
+def _causes(told: pl.DataFrame) -> tuple[list[tuple[str, str, int]], list[int]]:
+    """Return the distinct causes and of each row the place of its own among them (-1 for none)."""
+    if told["cause_line"].null_count() == len(told):
+        return [], [-1] * len(told)
+    causes, places = _numbered(told.select(pl.format("{}|{}|{}", "cause_date", "cause_path", "cause_line")).to_series())
+    # No date and no number has the separator in it.
+    parts = ((when, *rest.rpartition("|")) for when, _, rest in (cause.partition("|") for cause in causes))
+    return [(when, visible(path), int(line)) for when, path, _, line in parts], places
 
 
 def _excerpts(
@@ -114,17 +118,18 @@ def _excerpts(
 ) -> tuple[list[int], list[int], list[int], list[str], dict[str, tuple[int, int]]]:
     """Return per reason the place of what is shown of its line and the mark in it; the texts; what is left out of some."""
     written = {path: known.dialect_of(path) if _is_csv(path) else PLAIN for path in records["path"].unique()}
-    lines = zip(records["path"], records["raw"], strict=True)
-    texts = [(raw or b"").decode(written[path].encoding, "backslashreplace") for path, raw in lines]
-    lost = [(length or 0) - len(raw or b"") for raw, length in zip(records["raw"], records["length"], strict=True)]
+    in_bytes = [raw or b"" for raw in records["raw"].to_list()]
+    encodings = [written[path].encoding for path in records["path"].to_list()]
+    texts = [raw.decode(encoding, "backslashreplace") for raw, encoding in zip(in_bytes, encodings, strict=True)]
+    lost = [(length or 0) - len(raw) for raw, length in zip(in_bytes, records["length"].to_list(), strict=True)]
     plain = [not missing and len(text) <= WHOLE and text.isprintable() for text, missing in zip(texts, lost, strict=True)]
     finders = {path: _finder(path, columns.get(path, {}), dialect) for path, dialect in written.items()}
     whole: dict[int, int] = {}
     places, starts, ends = [], [], []
     raws: list[str] = []
     cut: dict[str, tuple[int, int]] = {}
-    for record, path, raw, code, field, value in told.select("record", "path", "raw", "code", "field", "value").iter_rows():
-        start, end = finders[path](raw or b"", texts[record], code, field, value)
+    for record, path, code, field, value in zip(*(told[name].to_list() for name in _SOUGHT), strict=True):
+        start, end = finders[path](in_bytes[record], texts[record], code, field, value)
         if plain[record]:
             before = after = 0
             text = texts[record]

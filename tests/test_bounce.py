@@ -4,17 +4,21 @@ import csv
 import gzip
 import hashlib
 import io
+import tempfile
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from pipelines import schema
+from pipelines import rejected, schema
 from pipelines.archive import Archive
 from pipelines.bounce import Bounce, bounce_name, opening, set_aside_if_edited, write_bounce
 from pipelines.database import connect
+from pipelines.mornings import mornings
 from pipelines.problems import NightdropError
 from pipelines.rejected import InWarehouse, Original
 
@@ -195,3 +199,40 @@ def test_an_original_that_is_gone_from_the_archive_is_named(con, tmp_path):
     with pytest.raises(NightdropError, match=SHA):
         bounced(con, tmp_path, drop, Archive(tmp_path / "archive"), name="b.jsonl")
     assert not (tmp_path / "b.jsonl").exists()
+
+
+ODD = st.sampled_from(["", "=1", "a,b", 'q"', "two\nlines", "é", None])
+REFUSED = st.dictionaries(
+    st.integers(1, 40),
+    st.tuples(st.binary(max_size=12), st.lists(st.tuples(st.sampled_from("abc"), ODD, ODD), min_size=1, max_size=3, unique=True)),
+    min_size=1,
+    max_size=8,
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(refused=REFUSED, bytes_at_once=st.integers(1, 40), records_at_once=st.integers(1, 5), rows_at_once=st.integers(1, 5))
+def test_what_a_morning_holds_bounces_as_what_the_warehouse_has(refused, bytes_at_once, records_at_once, rows_at_once):
+    with tempfile.TemporaryDirectory() as made, pytest.MonkeyPatch.context() as patch:
+        folder = Path(made)
+        for name, at_once in (("_BYTES", bytes_at_once), ("_RECORDS", records_at_once), ("_ROWS", rows_at_once)):
+            patch.setattr(rejected, f"{name}_AT_ONCE", at_once)
+        with connect(folder / "working.duckdb") as con:
+            schema.create(con)
+            archive, drop = archived(folder, "2026-11-16.csv", b"step,client_id\r\n")
+            for line, (raw, reasons) in reversed(refused.items()):
+                reject(con, drop, line, raw, *({"code": c, "field": f, "value": v} for c, f, v in reasons))
+            count = sum(len(reasons) for _, reasons in refused.values())
+            con.execute(
+                "INSERT INTO drops VALUES (?, ?, ?, 0, 0, 0, ?, 0, 'applied', NULL, NULL, now(), now(), 'r')",
+                [DAY, drop.path, drop.sha256, len(refused)],
+            )
+            (morning,) = mornings(con, [DAY])
+            assert morning.rejections.height == count
+            for name, found in (("held", morning.in_hand()[drop.path]), ("asked", InWarehouse(con, drop, archive))):
+                (folder / name).mkdir()
+                found.slots().write_csv(folder / name / "slots")
+                write_bounce(folder / name, found, opening(drop, archive), name="b.csv")
+        held, asked = ({f.name: f.read_bytes() for f in (folder / name).iterdir()} for name in ("held", "asked"))
+        assert held == asked
+        assert len(held) == 3

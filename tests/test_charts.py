@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from markupsafe import Markup
 
@@ -30,6 +30,7 @@ def by_pygal(title: str, counted: Sequence[Bar]) -> Markup:
     return charts._inline(chart, charts._words(title, counted))
 
 
+@settings(deadline=None)
 @given(TEXT, BARS)
 def test_bars_are_byte_for_byte_what_pygal_draws(title: str, counted: list[Bar]) -> None:
     assert bars(title, counted) == by_pygal(title, counted)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ from checked import RULES, create, line
 from homes import home_in, night
 
 import pipelines.reading
-from pipelines import database
+from pipelines import charts, database, mornings, rejected
 from pipelines.home import Home
 from pipelines.logged import Logged
+from pipelines.reporting import write_reports
 from validation import emails, phones
 from validation.findings import FOUND, describe
 
@@ -174,3 +176,48 @@ def test_a_run_with_nothing_new_decides_and_reports_nothing(home: Home, monkeypa
     counting(monkeypatch, pa.DataFrameSchema, "validate", done)
     again = night(home)
     assert (again.events, again.dates, done) == (0, (), Counter())
+
+
+def test_the_reports_of_many_dates_ask_as_many_questions_as_that_of_one_and_draw_no_chart_a_date(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, drawn = [], []
+    for days in (1, 12):
+        home = home_in(tmp_path / str(days))
+        bad = clients(30, email="no address")
+        night(
+            home,
+            {f"2026-11-{day:02}.jsonl": bad.replace(b'"C', f'"D{day}-'.encode()) for day in range(1, days + 1)},
+            hold_above=1.0,
+        )
+        counted: Counter[str] = Counter()
+        with monkeypatch.context() as patch:
+            counting(patch, charts, "_inline", counted)
+            with Counted(database.connect(home.working, read_only=True), counted) as con:
+                write_reports(con, home, [date(2026, 11, day) for day in range(1, days + 1)])  # type: ignore[arg-type]
+        assert len(list(home.reports.glob("*/*.rejected.jsonl"))) == days
+        asked.append(counted["statements"])
+        drawn.append(counted["_inline"])
+    assert asked[0] == asked[1] > 0
+    assert drawn == [2, 2]
+
+
+def test_a_large_refused_drop_is_asked_for_by_stretches_and_never_sorted_with_its_bytes(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    night(home, {f"{DAY}.jsonl": clients(3_000, email="no address")}, hold_above=1.0)
+    monkeypatch.setattr(mornings, "SHOWN_AT_MOST", 1_000)
+    monkeypatch.setattr(rejected, "_BYTES_AT_ONCE", 64 * 1024)
+    largest: Counter[str] = Counter()
+    ask = rejected.query
+
+    def asked(*arguments: Any, **options: Any) -> pl.DataFrame:
+        found = ask(*arguments, **options)
+        if "raw" in found.columns:
+            largest["bytes"] = max(largest["bytes"], int(found["raw"].bin.size().sum()))
+        return found
+
+    monkeypatch.setattr(rejected, "query", asked)
+    with database.connect(home.working, read_only=True) as con:
+        write_reports(con, home, [date.fromisoformat(DAY)])
+    assert 0 < largest["bytes"] <= 2 * 64 * 1024
