@@ -109,8 +109,9 @@ class Adding:
         for stage in decision.stages:
             if stage.entity.watched:
                 self._add(f"{stage.entity.category}_changes", _changes(stage, events))
-            with self._turn:
-                _take_out_records(self._con, stage, self._since)
+            if not stage.before.is_empty():
+                with self._turn:
+                    _take_out_records(self._con, stage, self._since)
             for table, versions in _versions(stage).items():
                 self._add(table, versions)
 

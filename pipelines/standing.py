@@ -111,9 +111,13 @@ class Now:
     def __init__(self, con: duckdb.DuckDBPyConnection, turn: AbstractContextManager[object]) -> None:
         self.con, self.turn = con, turn
         self._kept: set[str] = set()
+        self._first_load = {entity.table for entity in ENTITIES.values() if _is_empty(con, entity.table)}
 
     def records(self, entity: Entity, ids: pl.DataFrame) -> pl.DataFrame:
         """Return the records of those ids (column `id`): columns of `no_records`."""
+        # What was written since is of other records: no part asks for another one's.
+        if entity.table in self._first_load:
+            return no_records(entity)
         with self.turn:
             return _versions(self.con, entity, ids, "valid_to IS NULL")
 
@@ -140,6 +144,10 @@ class Now:
         for category in self._kept:
             self.con.execute(f"DROP TABLE {_kept(ENTITIES[category])}")
         self._kept.clear()
+
+
+def _is_empty(con: duckdb.DuckDBPyConnection, table: str) -> bool:
+    return not con.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchall()
 
 
 def _kept(entity: Entity) -> str:
