@@ -151,11 +151,12 @@ class _Deciding:
 
     def _logged(self, entity: Entity, touched: pl.DataFrame) -> pl.DataFrame:
         """Return the sound events of the touched records, as `settle` takes them; keep what else the log says of them."""
-        events = self.added.every(entity.category).collect()
+        columns = ["pos", "rank", "step", "sent", "business_date", *entity.names]
+        events = self.added.every(entity.category).select(columns).collect()
         if self.old is not None:
-            events = pl.concat([events, self.old.having(entity.category, entity.id, touched["id"])])
+            events = pl.concat([events, self.old.having(entity.category, entity.id, touched["id"]).select(columns)])
             self.named.append(self.old.having(index_of(entity.category), "entity_id", touched["id"]))
-        named = events.select("pos", "rank", "step", "sent", *entity.names, date="business_date")
+        named = events.rename({"business_date": "date"})
         return self._with_sources(entity, named).drop("rank")
 
     def _with_sources(self, entity: Entity, events: pl.DataFrame) -> pl.DataFrame:
@@ -219,13 +220,15 @@ class _Deciding:
             index.append(again.select(columns).with_columns(added=pl.lit(False)))
         events = pl.concat(index)
         verdicts = [stage.settled.verdicts for stage in self.stages.values()]
-        return self._with_clients(events.with_columns(applied=_applied(events["pos"], verdicts))).drop("parent_id")
+        events = self._with_clients(events.with_columns(applied=_applied(events["pos"], verdicts))).drop("parent_id")
+        # Whoever sorts by it then knows that there is nothing to do.
+        return events.with_columns(pl.col("pos").set_sorted()) if events["pos"].is_sorted() else events
 
     def _with_clients(self, events: pl.DataFrame) -> pl.DataFrame:
         """Add `client_id`: the client an event is about, as far as it is known at the event's position."""
         parts = [events.clear().with_columns(client_id=pl.lit(None, dtype=pl.String))]
         # A part of a large change is of one category and stays as it is: to partition copies every row.
-        mixed = events["category"].n_unique() > 1
+        mixed = bool(events.select(pl.col("category").ne_missing(pl.col("category").first()).any()).item())
         for part in events.partition_by("category", maintain_order=True) if mixed else [events]:
             category = part["category"].first()
             if category is None:

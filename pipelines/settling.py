@@ -220,7 +220,7 @@ def _verdicts(stage: _Stage, applied: Bools) -> pl.DataFrame:
         there, of_record = np.empty(len(timeline), dtype=np.bool_), np.empty(len(timeline), dtype=np.uint32)
         there[timeline.order] = stage.created <= numbers
         of_record[timeline.order] = timeline.order[np.where(stage.created <= numbers, stage.created, numbers)]
-        parents = timeline.rows[parent_id].gather(pl.Series(of_record))
+        parents = timeline.rows[parent_id].rechunk().gather(pl.Series(of_record))
         record_parent = pl.select(pl.when(pl.Series(there)).then(parents)).to_series()[states:]
     pos = timeline.rows["pos"][states:]
     return pl.DataFrame({"pos": pos, "applied": verdicts[states:]}).with_columns(parent_id=record_parent)

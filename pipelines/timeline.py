@@ -49,8 +49,7 @@ class Timeline:
     @classmethod
     def of(cls, entity: Entity, before: pl.DataFrame, events: pl.DataFrame) -> Timeline:
         """Lay out `before` (fields, created_on, created_pos, deleted_pos) and `events` (pos, date, step, sent, fields)."""
-        # Of many chunks every gather would ask each index for its chunk, which takes it four times as long.
-        rows = _all_rows(entity, before, events).rechunk()
+        rows = _all_rows(entity, before, events)
         step = (
             rows[STEP.name].replace_strict(_STEPS, default=BASE, return_dtype=pl.Int8).fill_null(BASE).to_numpy()
             if len(rows)
@@ -105,7 +104,8 @@ class Timeline:
 
     def values(self, column: str, at: Ints | npt.NDArray[np.int32]) -> pl.Series:
         """Return a column's values at the rows `at`."""
-        return self.rows[column].gather(pl.Series(self.order[at])).alias(column)
+        # Out of many chunks it takes four times as long, and all columns in one chunk each would take their memory once more.
+        return self.rows[column].rechunk().gather(pl.Series(self.order[at])).alias(column)
 
     def stood(self, column: str, at: Ints) -> pl.Series:
         """Return what states before tell at the rows `at` (created_pos, deleted_pos); null of events."""

@@ -87,7 +87,8 @@ def test_the_statements_of_a_run_do_not_grow_with_its_events(tmp_path: Path) -> 
 def test_the_statements_of_a_catch_up_grow_by_a_few_a_drop_and_not_with_the_dates_that_stand(tmp_path: Path) -> None:
     asked = []
     for days in (2, 12):
-        drops = {f"2026-11-{day:02}.jsonl": clients(3).replace(b'"C', f'"D{day}-'.encode()) for day in range(1, days + 1)}
+        made = (clients(3).replace(b'"C', f'"D{day}-'.encode()) for day in range(1, days + 1))
+        drops = {f"2026-11-{day:02}.jsonl": data + b"no JSON\n" for day, data in enumerate(made, start=1)}
         with pytest.MonkeyPatch.context() as patch:
             counted = statements(patch)
             night(home_in(tmp_path / str(days)), drops)
