@@ -23,6 +23,7 @@ from pipelines.checking import Checked
 from pipelines.files import sync_file, sync_folder
 from pipelines.logform import CHOSEN, EDITIONS, FORM, ID_COLUMNS, UNITS, file_name, index_of, told_by
 from pipelines.logged import Logged
+from validation.entities import ENTITIES
 
 _WRITING = ".writing-"
 _END = b"PAR1"
@@ -50,12 +51,14 @@ class PartWriter:
 
     def write(self, checked: Checked, place: int) -> None:
         """Add what checking gave for some events; `place`: how many were added before, wherever they are on their way."""
-        who = checked.index.select("drop", "line", "entity_id")
+        found = checked.index.filter((pl.col("reasons") > 0) | (pl.col("warnings") > 0))
+        who = found.select("drop", "line", "entity_id")
         told = {"reasons": checked.reasons, "warnings": checked.warnings}
         frames = {kind: rows.join(who, on=["drop", "line"], how="left", maintain_order="left") for kind, rows in told.items()}
         frames |= checked.events
-        for (category,), index in checked.index.partition_by("category", as_dict=True).items():
-            frames[index_of(category)] = index
+        for category in (None, *ENTITIES):
+            of_category = pl.col("category").eq_missing(pl.lit(category, dtype=pl.String))
+            frames[index_of(category)] = checked.index.filter(of_category)
         for kind, frame in frames.items():
             if not frame.is_empty():
                 self._write(self._writing / file_name(kind, place), kind, frame)

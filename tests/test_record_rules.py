@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 import pytest
 from checked import RULES, Raw, create
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from settled import lives, settled, verdicts
 
@@ -185,6 +185,7 @@ def _dtype(category: str, name: str) -> pl.DataType:
 
 
 @pytest.mark.parametrize(("category", "rule"), RECORD_RULES, ids=[f"{rule.code}-{rule.field}-{c}" for c, rule in RECORD_RULES])
+@settings(deadline=None)
 @given(data=st.data())
 def test_a_record_rule_says_the_same_of_whole_columns_and_of_single_values(
     category: str, rule: Rule, data: st.DataObject
