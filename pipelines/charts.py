@@ -140,6 +140,11 @@ def stacked(title: str, labels: Sequence[str], series: Mapping[str, Sequence[flo
     return _inline(chart, title, wide=True)
 
 
+def make_ready() -> None:
+    """Load what draws."""
+    _pygal()
+
+
 @cache
 def _pygal() -> ModuleType:
     """Return pygal without the finder of plugins that it leaves among Python's: later imports would trip over its old form."""

@@ -16,7 +16,7 @@ import polars as pl
 from pipelines import schema
 from pipelines.database import connect, query
 from pipelines.problems import NightdropError
-from pipelines.tables import TABLES
+from pipelines.tables import TABLES, past
 from validation.entities import ENTITIES
 from validation.fields import Entity
 
@@ -63,6 +63,8 @@ def compare(before: Path, after: Path) -> Difference:
     """
     with closing(_opened(before)) as old, closing(_opened(after)) as new:
         found = {name: _one_sided(old, new, name) for name in TABLES if name not in _DIARY_TABLES}
+        for entity in ENTITIES.values():
+            found[entity.history] = _history(entity, found[entity.table], found.pop(past(entity)))
         tables = {name: rows for name, rows in found.items() if rows.only_before.height or rows.only_after.height}
         records = [_record_changes(entity, found[entity.table]) for entity in ENTITIES.values()]
         return Difference(tables, pl.concat(records), _verdict_changes(found["events"]), _drop_changes(old, new))
@@ -100,6 +102,16 @@ def _digests(table: str, columns: list[str]) -> str:
     forth, back = ", ".join(columns), ", ".join(reversed(columns))
     where = _LIVING.get(table, "")
     return f"SELECT rowid AS row, hash({forth}, 'forth') AS forth, hash('back', {back}) AS back FROM {table} {where}"
+
+
+def _history(entity: Entity, records: OneSided, ended: OneSided) -> OneSided:
+    """Return the versions that only one side has: open ones, which are its records, and those that ended."""
+
+    def of(open_: pl.DataFrame, closed: pl.DataFrame) -> pl.DataFrame:
+        validity = {"valid_from": pl.col("updated_on"), "valid_to": pl.lit(None, dtype=pl.Date)}
+        return pl.concat([open_.with_columns(**validity), closed]).sort(entity.id, "valid_from")
+
+    return OneSided(of(records.only_before, ended.only_before), of(records.only_after, ended.only_after))
 
 
 def _rows(con: duckdb.DuckDBPyConnection, table: str, columns: list[str], those: pl.Series) -> pl.DataFrame:

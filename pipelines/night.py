@@ -10,14 +10,14 @@ from collections.abc import Callable
 from datetime import date
 from functools import partial
 
-from pipelines import database, diary, scratch
+from pipelines import database, diary, scratch, threads
 from pipelines.calendar import Missing, attendance
 from pipelines.discovery import discover, paths_in
 from pipelines.files import private_folder, secret
 from pipelines.home import Home, Settings
 from pipelines.moment import Moment
 from pipelines.publishing import publish, publish_masked, withdraw
-from pipelines.reporting import days_told_otherwise, write_reports
+from pipelines.reporting import days_told_otherwise, make_ready, write_reports
 from pipelines.shift import Outcome, Shift, working_warehouse
 from pipelines.steps import Steps
 from pipelines.summary import Night, Progress, StepRunner
@@ -53,7 +53,11 @@ def work_a_shift(home: Home, settings: Settings, steps: Steps, task: Callable[[S
         with shift.archive.arrivals():
             task(shift)
             shift.read_what_could_live()
-        outcome = shift.finish(died)
+        with threads.pool(1) as beside:
+            ready = beside.submit(make_ready) if shift.again else None
+            outcome = shift.finish(died)
+            if ready is not None:
+                ready.result()
     if settings.publish_masked:
         steps.run("publish masked", lambda: publish_masked(home.working, home.masked, secret(home.state / "mask.key")))
     else:

@@ -102,6 +102,12 @@ def rendered(template: str, **values: Any) -> bytes:
     return text.encode()
 
 
+def make_ready() -> None:
+    """Read and compile every template, which takes longer than to fill one."""
+    for template in sorted(_TEMPLATES.glob("*.html")):
+        _environment().get_template(template.name)
+
+
 @cache
 def _environment() -> Environment:
     """Return the one environment of all templates: what they print is made visible, then escaped."""

@@ -84,6 +84,14 @@ def write_reports(
     return files
 
 
+def make_ready() -> None:
+    """Load and compile what reports are made of: a quarter of a second, and nothing beside what DuckDB does."""
+    from pipelines import charts, pages
+
+    pages.make_ready()
+    charts.make_ready()
+
+
 def _write_date(
     con: duckdb.DuckDBPyConnection, home: Home, morning: Morning, settings: Settings, calendar: Attendance
 ) -> list[Path]:

@@ -111,7 +111,7 @@ class Now:
     def __init__(self, con: duckdb.DuckDBPyConnection, turn: AbstractContextManager[object]) -> None:
         self.con, self.turn = con, turn
         self._kept: set[str] = set()
-        self._first_load = {entity.table for entity in ENTITIES.values() if _is_empty(con, entity.table)}
+        self._first_load = {entity.table for entity in ENTITIES.values() if _is_empty(con, entity)}
 
     def records(self, entity: Entity, ids: pl.DataFrame) -> pl.DataFrame:
         """Return the records of those ids (column `id`): columns of `no_records`."""
@@ -146,8 +146,8 @@ class Now:
         self._kept.clear()
 
 
-def _is_empty(con: duckdb.DuckDBPyConnection, table: str) -> bool:
-    return not con.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchall()
+def _is_empty(con: duckdb.DuckDBPyConnection, entity: Entity) -> bool:
+    return not con.execute(f"SELECT 1 FROM {entity.table} LIMIT 1").fetchall()
 
 
 def _kept(entity: Entity) -> str:

@@ -170,7 +170,7 @@ OURS = {
     "inspection.py": {"name"},
     "loading.py": {
         "table",
-        "entity.history",
+        "past(entity)",
         "entity.id",
         "entity.table",
         "', '.join(('t.' + name for name in columns))",
@@ -179,10 +179,11 @@ OURS = {
     "masking.py": {"name", "inner", "_DIGITS", "' UNION ALL '.join(ids)"},
     "mornings.py": {"_REJECTIONS + _FIRST_ONES * cut"},
     "schema.py": {"_FINGERPRINT_MACRO", "_literal(schema_fingerprint())"},
-    "rewinding.py": {"table", "entity.history", "entity.table"},
+    "rewinding.py": {"table", "past(entity)", "entity.table"},
     "standing.py": {
         "columns",
         "entity.history",
+        "entity.table",
         "entity.id",
         "shown",
         "source",

@@ -81,7 +81,8 @@ def test_a_late_client_file_shows_the_records_it_makes_and_the_verdicts_it_turns
         (date(2026, 11, 17), "2026-11-17.jsonl", 1, "rejected", "applied"),
     ]
     assert [(row[1], row[3], row[5]) for row in told(found.drops)] == [("2026-11-16.jsonl", None, "applied")]
-    assert set(found.tables) == {"clients", "loans", "events", "rejections", "rejected_lines", "drops"}
+    entities = {"clients", "loans", "client_history", "loan_history"}
+    assert set(found.tables) == entities | {"events", "rejections", "rejected_lines", "drops"}
     assert (found.tables["rejections"].only_before.height, found.tables["rejections"].only_after.height) == (1, 0)
     assert not found.is_empty
 
