@@ -6,7 +6,8 @@ what a morning has of them already, where that is all, so that a year of dates i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import date
 from typing import NamedTuple, Protocol
@@ -14,6 +15,7 @@ from typing import NamedTuple, Protocol
 import duckdb
 import polars as pl
 
+from pipelines import threads
 from pipelines.archive import Archive
 from pipelines.database import query
 from pipelines.discovery import drop_format
@@ -96,20 +98,34 @@ class InWarehouse:
         before = pl.col("byte_length").cum_sum() - pl.col("byte_length")
         is_long = pl.col("byte_length") > MAX_RECORD
         places = self._ask(_PLACES).with_columns(some=pl.struct(is_long.alias("is_long"), before // _BYTES_AT_ONCE).rle_id())
-        for some in places.partition_by("some", maintain_order=True):
+        stretches = places.partition_by("some", maintain_order=True)
+        short = (some["line"] for some in stretches if some["byte_length"][0] <= MAX_RECORD)
+        found = self._ask_ahead(_RAW, ((lines[0], lines[-1]) for lines in short))
+        for some in stretches:
             if some["byte_length"][0] > MAX_RECORD:
                 for line, sha256, offset, length in some.drop("some").iter_rows():
                     yield LongRecord(line, self._pieces(sha256, offset, length))
             else:
-                yield from _in_pieces(self._ask(_RAW, first=some["line"][0], last=some["line"][-1]))
+                yield from _in_pieces(next(found))
 
     def reasons(self) -> Iterator[pl.DataFrame]:
         """See `Rejected`."""
         lines = self._ask(_LINES)["line"].to_list()
-        for first in range(0, max(len(lines), 1), _RECORDS_AT_ONCE):
-            some = lines[first : first + _RECORDS_AT_ONCE] or [0]
-            found = self._ask(_REASONS, first=some[0], last=some[-1])
+        some = (lines[first : first + _RECORDS_AT_ONCE] or [0] for first in range(0, max(len(lines), 1), _RECORDS_AT_ONCE))
+        for found in self._ask_ahead(_REASONS, ((lines[0], lines[-1]) for lines in some)):
             yield from found.iter_slices(_ROWS_AT_ONCE) if len(found) else [found]
+
+    def _ask_ahead(self, sql: str, stretches: Iterable[tuple[int, int]]) -> Iterator[pl.DataFrame]:
+        """Yield what is found in each stretch of lines; while one is written the next is asked for."""
+        with threads.pool(1) as beside:
+            asked: Future[pl.DataFrame] | None = None
+            for first, last in stretches:
+                following = beside.submit(self._ask, sql, first=first, last=last)
+                if asked is not None:
+                    yield asked.result()
+                asked = following
+            if asked is not None:
+                yield asked.result()
 
     def _ask(self, sql: str, **bounds: int) -> pl.DataFrame:
         return query(self.con, sql, {"day": self.original.business_date, "path": self.original.path, **bounds})
