@@ -19,11 +19,11 @@ from pipelines.night import run_night
 
 MONDAY = date(2026, 11, 16)
 WEEKDAYS = frozenset(range(5))
-TODAY = datetime.now(UTC).date()
 
 
 def ago(days: int) -> str:
-    return str(TODAY - timedelta(days=days))
+    """Return a date so many days ago; asked for in each test, since a suite may run over midnight."""
+    return str(datetime.now(UTC).date() - timedelta(days=days))
 
 
 def missing(now: str, came: set[tuple[date, str]], *calendar: Expected) -> list[tuple[str, str]]:
@@ -144,7 +144,7 @@ def test_what_never_came_is_missing_in_a_home_without_a_drop(home, capsys):
     say(home, DAILY)
     assert call(["run", "--home", str(home.root)]) == 0
     assert capsys.readouterr().out.startswith("Missing: 1 expected drop did not come.")
-    assert f"acme {TODAY} 00:00 UTC missing" in words((home.reports / ago(1) / "index.html").read_text())
+    assert f"acme {ago(0)} 00:00 UTC missing" in words((home.reports / ago(1) / "index.html").read_text())
     assert "Charts" not in index(home)
     assert call(["report", ago(1), "--home", str(home.root)]) == 0
 
@@ -153,7 +153,7 @@ def test_status_and_the_artifact_of_the_night_name_what_is_missing(home, capsys)
     deliver(home, {f"{ago(2)}/acme/c.jsonl": GOOD})
     say(home, DAILY)
     night = run_night(home, Settings(calendar=(Expected("acme", frozenset(range(7)), time(0), 1),)))
-    assert f"| {ago(1)} | acme | {TODAY} 00:00 UTC |" in artifact(night)
+    assert f"| {ago(1)} | acme | {ago(0)} 00:00 UTC |" in artifact(night)
     assert call(["status", "--home", str(home.root)]) == 0
     assert "1 missing (expected by now, and not in the inbox)" in capsys.readouterr().out
     call(["status", "--json", "--home", str(home.root)])
