@@ -106,8 +106,8 @@ static int is_digit(uint8_t byte) { return byte >= '0' && byte <= '9'; }
 
 static int is_letter(uint8_t byte) { return (byte | 0x20) >= 'a' && (byte | 0x20) <= 'z'; }
 
-/* Tell whether [at, stop) surely is an address of e-mail: words with single points between, @, labels with single points and hyphens
- * between, the last of two or three letters, which no special-use domain has. */
+/* Tell whether [at, stop) surely is an address of e-mail: words with single points between, @, labels with single points and
+ * hyphens between, the last of two or three letters, which no special-use domain has. */
 static int is_email(const uint8_t *text, int64_t at, int64_t stop) {
     if (stop - at > LONG_EMAIL) return 0;
     int64_t word = at, label;
@@ -764,7 +764,8 @@ static int read_sheet(Sheet *sheet, PyObject *given, Buffers *buffers, int64_t r
     if (read_names(sheet, names) < 0) return -1;
     if (!(sheet->rows = borrow(buffers, rows, 8 * room)) || !(sheet->sent = borrow(buffers, sent, 8 * room)) ||
         !(sheet->null = borrow(buffers, null, 8 * room)) || !(sheet->wrong = borrow(buffers, wrong, 8 * room)) ||
-        !(sheet->sure = borrow(buffers, sure, 8 * room)) || !(sheet->odd = borrow(buffers, odd, room)) || !(sheet->views = borrow(buffers, views, 16 * room * sheet->names)))
+        !(sheet->sure = borrow(buffers, sure, 8 * room)) || !(sheet->odd = borrow(buffers, odd, room)) ||
+        !(sheet->views = borrow(buffers, views, 16 * room * sheet->names)))
         return -1;
     return 0;
 }
