@@ -15,7 +15,7 @@ import polars as pl
 from api.publication import Edition
 from pipelines.checking import Checked, check
 from pipelines.journals import journal_path
-from pipelines.logform import LINES_A_DROP
+from pipelines.positions import position
 from pipelines.reading import read_chunks
 from pipelines.sheets import UNREAD
 from validation.rulebook import RuleBook
@@ -80,8 +80,8 @@ def checked(lines: bytes, first_line: int, drop: int, rules: RuleBook, source: s
 def placed(sound: pl.DataFrame, day: date, rules: RuleBook, source: str) -> pl.DataFrame:
     """Return sound events as settling takes them; positions of journals ascend by day, then by line."""
     sent_by = [pl.lit(source).alias(SOURCE)] if rules.of_sources else []
-    position = pl.col("line") + day.toordinal() * LINES_A_DROP
-    return sound.with_columns(*sent_by, pos=position, date=pl.lit(day)).drop("drop", "line")
+    pos = position(pl.lit(day.toordinal(), dtype=pl.Int64))
+    return sound.with_columns(*sent_by, pos=pos, date=pl.lit(day)).drop("drop", "line")
 
 
 def only(found: Checked, keep: Callable[[pl.Expr], pl.Expr]) -> Checked:

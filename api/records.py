@@ -23,7 +23,7 @@ from api.publication import Publication, frame_of
 from api.redeciding import Redecided, redecide
 from pipelines.home import Home
 from pipelines.journals import journal_path
-from pipelines.logform import LINES_A_DROP
+from pipelines.positions import LINES_A_DROP
 from pipelines.problems import NightdropError
 from pipelines.settled import Settled, lives_schema
 from pipelines.settling import settle

@@ -11,7 +11,7 @@ import duckdb
 import polars as pl
 
 from pipelines.database import handed_over, query
-from pipelines.logform import position
+from pipelines.positions import position
 from pipelines.summary import RootCause
 from validation.entities import ENTITIES
 

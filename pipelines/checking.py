@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import polars as pl
 
+from pipelines.positions import position
 from validation.entities import ENTITIES
 from validation.fields import STEP, Entity, Field
 from validation.findings import describe, fill, find
@@ -34,8 +35,6 @@ INDEX = {
     "warnings": pl.UInt32(),
 }
 REASONS = {**KEYS, "code": pl.String(), "field": pl.String(), "value": pl.String(), "message": pl.String()}
-_POSITION = pl.col("drop").cast(pl.Int64) * (1 << 40) + pl.col("line")
-"""Drop and line as one number, by which rows are sorted in a fifth of the time that two columns take."""
 
 _LINE_MESSAGES = {
     "line_too_long": "the record is over 1 MiB; wanted one event a record, each under 1 MiB",
@@ -81,7 +80,7 @@ def check(sheets: Mapping[str, pl.DataFrame], unread: pl.DataFrame, rules: RuleB
         warnings.append(checked.warnings)
     return Checked(
         events,
-        pl.concat(index).sort(_POSITION),
+        pl.concat(index).sort(position(pl.col("drop").cast(pl.Int64))),  # in a fifth of the time that two columns take
         pl.concat(reasons),
         pl.concat(warnings) if warnings else pl.DataFrame(schema=REASONS),
     )

@@ -1,4 +1,4 @@
-"""The form of the event log: its kinds of rows, their columns, the names of its files, and how an event's position is counted."""
+"""The form of the event log: its kinds of rows, their columns, and the names of its files."""
 
 from __future__ import annotations
 
@@ -43,16 +43,9 @@ FIXES = {
     "file": pl.String(),
 }
 """Lines of resubmitted files (part, drop, its_line; `file`: SHA-256) that stand in for lines of living drops (rank, line)."""
-LINES_A_DROP = 1 << 40
-"""A position is one number: rank of the drop times this, plus the line."""
 FORM = "nightdrop.files.4"
 """Where the file of editions keeps the names of the others in its part, its units, and where ids stand in them. A part of another
 form (1: without counts, 2: one index, 3: without units) has none here and is read again."""
-
-
-def position() -> pl.Expr:
-    """Return the position of an event, from its drop's rank and its line."""
-    return pl.col("rank") * LINES_A_DROP + pl.col("line")
 
 
 def event_schema(entity: Entity) -> dict[str, pl.DataType]:

@@ -12,7 +12,8 @@ from typing import Any
 
 import polars as pl
 
-from pipelines.logform import CHOSEN, ID_COLUMNS, INDEXES, SCHEMAS, file_name, index_of, position, told_by
+from pipelines.logform import CHOSEN, ID_COLUMNS, INDEXES, SCHEMAS, file_name, index_of, told_by
+from pipelines.positions import position
 
 _SAMPLED = 64
 """Of a file without groups one id in so many is looked at to cut ranges."""

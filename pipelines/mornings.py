@@ -17,7 +17,7 @@ import polars as pl
 
 from pipelines.database import handed_over, query
 from pipelines.discovery import path_key
-from pipelines.rejected import InHand
+from pipelines.rejected import IN_A_DROP, InHand
 
 Row = dict[str, Any]
 SHOWN_AT_MOST = 100_000
@@ -28,7 +28,6 @@ FLIPS_SHOWN = 1000
 CLOSED_SHOWN = 1000
 WARNINGS_SHOWN = 5
 """Examples of each kind of warning."""
-_IN_A_DROP = ("line", "code", "field", "value", "message")
 _RAW_BYTES = 65_536
 """Of a longer line only its beginning is looked at for the page."""
 _TOGETHER = 200_000
@@ -234,14 +233,14 @@ def _rejections(con: duckdb.DuckDBPyConnection, paths: dict[date, list[Row]]) ->
     found = query(con, _REJECTIONS, ends=pl.DataFrame(ends, schema=schema, orient="row"))
     if any(path is not None for _, path, _ in ends):
         # Only the last line of a date can have reasons too many.
-        found = found.sort("business_date", "path", *_IN_A_DROP, nulls_last=True)
+        found = found.sort("business_date", "path", *IN_A_DROP, nulls_last=True)
         found = found.filter(pl.int_range(pl.len()).over("business_date") < SHOWN_AT_MOST)
     key = ["business_date", "path", "line"]
     lines = query(con, _LINES, shown=found.select(key).unique())
     paths_found = sorted(found["path"].unique(), key=path_key)
     order = pl.DataFrame({"path": paths_found, "rank": range(len(paths_found))}, schema={"path": pl.String(), "rank": pl.Int64()})
     told = found.join(lines, on=key, how="left").join(order, on="path", how="left")
-    told = told.sort("business_date", "rank", *_IN_A_DROP, nulls_last=False).drop("rank")
+    told = told.sort("business_date", "rank", *IN_A_DROP, nulls_last=False).drop("rank")
     return dict(told.partition_by("business_date", as_dict=True)) or {(None,): told}
 
 

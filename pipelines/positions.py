@@ -1,10 +1,18 @@
-"""Rows found by the positions they stand at: a search in ascending numbers, where a join would hash every one of them. Pure."""
+"""An event's position as one number, and rows found by it: searched in ascending numbers, where a join would hash all. Pure."""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+
+LINES_A_DROP = 1 << 40
+"""A position is one number: the drop's place times this, plus the line."""
+
+
+def position(drop: pl.Expr | None = None) -> pl.Expr:
+    """Return the position of an event, from its line and its drop's place (Int64; `rank`, unless told)."""
+    return (pl.col("rank") if drop is None else drop) * LINES_A_DROP + pl.col("line")
 
 
 class Positions:

@@ -28,6 +28,8 @@ _RECORDS_AT_ONCE = 50_000
 _ROWS_AT_ONCE = 16_384
 """Rows that are worked on together: memory that was just used is used again, which is quicker to have than new."""
 
+IN_A_DROP = ("line", "code", "field", "value", "message")
+"""The order of a drop's reasons."""
 _OF_A_DROP = "business_date = $day AND path = $path"
 _SLOTS = f"""
     SELECT line, id, left(sha256(raw), {DIGEST}) AS digest FROM rejected_lines
@@ -39,10 +41,9 @@ _LINES = f"SELECT line FROM rejected_lines WHERE {_OF_A_DROP} ORDER BY line"
 _RAW = f"SELECT line, raw FROM rejected_lines WHERE {_OF_A_DROP} AND line BETWEEN $first AND $last ORDER BY line"
 _REASONS = f"""
     SELECT line, category, step, entity_id AS id, code, field, value, message, cause_date, cause_path, cause_line
-    FROM rejections WHERE {_OF_A_DROP} AND line BETWEEN $first AND $last ORDER BY line, code, field, value, message
+    FROM rejections WHERE {_OF_A_DROP} AND line BETWEEN $first AND $last ORDER BY {", ".join(IN_A_DROP)}
 """
 _COLUMNS = ("line", "category", "step", "id", "code", "field", "value", "message", "cause_date", "cause_path", "cause_line")
-_ORDER = ("line", "code", "field", "value", "message")
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +155,7 @@ class InHand:
 
     def reasons(self) -> Iterator[pl.DataFrame]:
         """See `Rejected`."""
-        yield from self.rows.select(_COLUMNS).sort(_ORDER, nulls_last=True).iter_slices(_ROWS_AT_ONCE)
+        yield from self.rows.select(_COLUMNS).sort(IN_A_DROP, nulls_last=True).iter_slices(_ROWS_AT_ONCE)
 
     def _by_record(self) -> pl.DataFrame:
         return self.rows.filter(pl.col("line").is_first_distinct())

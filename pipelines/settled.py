@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from validation.fields import Entity
@@ -28,6 +30,11 @@ def lives_schema(entity: Entity) -> dict[str, pl.DataType]:
         name: entity.field(name).type.dtype for name in (entity.parent_id, "currency") if name in entity.names
     }
     return {"id": pl.String(), "created_pos": pl.Int64(), "deleted_pos": pl.Int64(), **shown}
+
+
+def placed(described: pl.DataFrame, pos: npt.NDArray[np.int64]) -> pl.DataFrame:
+    """Replace `row` by the position of the event that stands there."""
+    return described.with_columns(pos=pl.Series(pos).gather(described["row"])).select(*REASONS)
 
 
 @dataclass(frozen=True, slots=True)

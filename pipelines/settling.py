@@ -1,4 +1,4 @@
-"""Settle one stage: which events are applied, why the others are not, and what the records become. Pure.
+"""Settle one lifetimes: which events are applied, why the others are not, and what the records become. Pure.
 
 `settle` is a table for some records in, a table out: it knows nothing but the frames it is given, so it serves any set of
 whole records, in any order, on any machine. It equals the law's loop (contract, section 1) on every input.
@@ -11,13 +11,13 @@ breaks a rule are decided one by one (`contested`). Cost is linear in events wha
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
 from pipelines.contested import decide_one_by_one
-from pipelines.settled import CHANGES, REASONS, Settled, lives_schema
+from pipelines.lifetimes import Lifetimes, of_parent
+from pipelines.settled import CHANGES, REASONS, Settled, lives_schema, placed
 from pipelines.timeline import BASE, CREATE, DELETE, NEVER, UPDATE, Bools, Ints, Timeline
 from validation.fields import Entity
 from validation.findings import as_text, describe, fill, find
@@ -32,125 +32,44 @@ def settle(entity: Entity, rules: Sequence[Rule], before: pl.DataFrame, events: 
     """
     timeline = Timeline.of(entity, before, events)
     errors = [rule for rule in rules if rule.severity == "error"]
-    stage = _Stage.of(timeline, errors, parents)
-    applied, broken = _apply_updates(stage, errors)
-    reasons = [_lifecycle_reasons(stage), stage.mismatches, broken]
-    warnings = _warnings(stage, [rule for rule in rules if rule.severity == "warning"], applied)
-    changes, lives = _changes(stage, applied), _lives(stage)
+    lifetimes = Lifetimes.of(timeline, errors, parents)
+    applied, broken = _apply_updates(lifetimes, errors)
+    reasons = [_lifecycle_reasons(lifetimes), lifetimes.mismatches, broken]
+    warnings = _warnings(lifetimes, [rule for rule in rules if rule.severity == "warning"], applied)
+    changes, lives = _changes(lifetimes, applied), _lives(lifetimes)
     counted = (sum(map(len, reasons)), len(warnings), len(changes), len(lives))
-    versions = _versions(stage, applied)
-    return Settled(_verdicts(stage, applied), pl.concat(reasons), warnings, changes, versions, lives, counted)
+    versions = _versions(lifetimes, applied)
+    return Settled(_verdicts(lifetimes, applied), pl.concat(reasons), warnings, changes, versions, lives, counted)
 
 
-@dataclass(frozen=True, slots=True)
-class _Stage:
-    """A timeline with the lives of its records found out."""
-
-    timeline: Timeline
-    created: Ints
-    """Per row, the row that creates its record; NEVER when none does."""
-    deleted: Ints
-    """Per row, the row that deletes its record; NEVER when none does."""
-    parents: pl.DataFrame
-    """One row a create, in order: row, parent_known, parent_gone."""
-    parent_lives: pl.DataFrame
-    mismatches: pl.DataFrame
-    """Reasons (columns `REASONS`) of creates that disagree with their living parent."""
-
-    @classmethod
-    def of(cls, timeline: Timeline, rules: Sequence[Rule], lives: pl.DataFrame) -> _Stage:
-        rows = np.arange(len(timeline), dtype=np.int64)
-        parents = _parents_of_creates(timeline, lives)
-        welcome = parents.filter(pl.col("parent_known") & ~pl.col("parent_gone"))["row"].to_numpy()
-        bad, mismatches = _mismatches(timeline, [rule for rule in rules if rule.waits_for_parent], welcome, lives)
-        creating = timeline.step == BASE
-        creating[welcome] = True
-        creating[bad] = False
-        created = timeline.first(creating)[timeline.group]
-        ending = (timeline.step == DELETE) & (created < rows)
-        stood = np.flatnonzero(timeline.step == BASE)
-        ending[stood[timeline.stood("deleted_pos", stood).is_not_null().to_numpy()]] = True
-        deleted = timeline.first(ending)[timeline.group]
-        # A create of an id that is taken is refused for that, whatever its parent says.
-        taken = pl.Series(timeline.pos[rows > created], dtype=pl.Int64)
-        return cls(timeline, created, deleted, parents, lives, mismatches.filter(~pl.col("pos").is_in(taken.implode())))
-
-
-def _parents_of_creates(timeline: Timeline, lives: pl.DataFrame) -> pl.DataFrame:
-    """Return row, parent_known, parent_gone of every create, as its parent stands at the create's own position."""
-    rows = np.flatnonzero(timeline.step == CREATE)
-    creates = pl.DataFrame({"row": rows.astype(np.int64), "pos": timeline.pos[rows]})
-    if timeline.entity.parent_id is None:
-        return creates.select("row", parent_known=pl.lit(True), parent_gone=pl.lit(False))
-    return (
-        creates.with_columns(timeline.values(timeline.entity.parent_id, rows).alias("id"))
-        .join(lives, on="id", how="left", maintain_order="left")
-        .select(
-            "row",
-            parent_known=(pl.col("created_pos") < pl.col("pos")).fill_null(False),
-            parent_gone=(pl.col("deleted_pos") < pl.col("pos")).fill_null(False),
-        )
-    )
-
-
-def _of_parent(timeline: Timeline, lives: pl.DataFrame, rules: Sequence[Rule], at: Ints, ids: pl.Series) -> list[pl.Series]:
-    """Return the parent's fields that the rules read, at the rows `at`; null where the parent is not there yet."""
-    wanted = sorted({name for rule in rules for name in rule.reads if name.startswith(PARENT)})
-    if not wanted:
-        return []
-    joined = (
-        pl.DataFrame({"id": ids, "pos": timeline.pos[at]})
-        .join(lives, on="id", how="left", maintain_order="left")
-        .with_columns(there=pl.col("created_pos") < pl.col("pos"))
-    )
-    return [joined.select(pl.when("there").then(pl.col(name.removeprefix(PARENT))).alias(name)).to_series() for name in wanted]
-
-
-def _mismatches(timeline: Timeline, rules: Sequence[Rule], welcome: Ints, lives: pl.DataFrame) -> tuple[Ints, pl.DataFrame]:
-    """Return the rows of creates that disagree with their living parent, and their reasons."""
-    entity = timeline.entity
-    if not rules or entity.parent_id is None:
-        return np.empty(0, np.int64), pl.DataFrame(schema=REASONS)
-    own = sorted({name for rule in rules for name in rule.reads if "." not in name})
-    ids = timeline.values(entity.parent_id, welcome)
-    frame = pl.DataFrame([timeline.values(name, welcome) for name in own] + _of_parent(timeline, lives, rules, welcome, ids))
-    found = find(f"{entity.category} record", rules, frame)
-    return welcome[found["row"].to_numpy()], _placed(describe(found, rules, frame), timeline.pos[welcome])
-
-
-def _placed(described: pl.DataFrame, pos: Ints) -> pl.DataFrame:
-    """Replace `row` by the position of the event that stands there."""
-    return described.with_columns(pos=pl.Series(pos).gather(described["row"])).select(*REASONS)
-
-
-def _apply_updates(stage: _Stage, rules: Sequence[Rule]) -> tuple[Bools, pl.DataFrame]:
+def _apply_updates(lifetimes: Lifetimes, rules: Sequence[Rule]) -> tuple[Bools, pl.DataFrame]:
     """Return which rows are applied, and the reasons of updates whose merged record breaks a rule."""
-    timeline = stage.timeline
+    timeline = lifetimes.timeline
     rows = np.arange(len(timeline), dtype=np.int64)
-    updates = (timeline.step == UPDATE) & (stage.created < rows) & (rows < stage.deleted)
-    applied: Bools = (rows == stage.created) | (rows == stage.deleted) | updates
+    updates = (timeline.step == UPDATE) & (lifetimes.created < rows) & (rows < lifetimes.deleted)
+    applied: Bools = (rows == lifetimes.created) | (rows == lifetimes.deleted) | updates
     read = sorted({name for rule in rules for name in _fields_of_record(rule)})
     if not read:
         return applied, pl.DataFrame(schema=REASONS)
     risky = np.flatnonzero(updates & timeline.sends(*read))
     name = f"{timeline.entity.category} record"
-    found = _set_off(timeline, rules, risky, find(name, rules, _merged(stage, rules, applied, risky)))
+    found = _set_off(timeline, rules, risky, find(name, rules, _merged(lifetimes, rules, applied, risky)))
     if found.is_empty():
         return applied, pl.DataFrame(schema=REASONS)
 
     contested = np.zeros(len(timeline.starts), dtype=np.bool_)
     contested[timeline.group[risky[found["row"].to_numpy()]]] = True
-    at = np.flatnonzero(contested[timeline.group] & (stage.created <= rows))
-    applied[at] &= decide_one_by_one(timeline, rules, at, updates[at], _known_of_parents(stage, rules, at))
+    at = np.flatnonzero(contested[timeline.group] & (lifetimes.created <= rows))
+    applied[at] &= decide_one_by_one(timeline, rules, at, updates[at], _known_of_parents(lifetimes, rules, at))
 
     risky = risky[contested[timeline.group[risky]]]
-    frame = _merged(stage, rules, applied, risky)
+    frame = _merged(lifetimes, rules, applied, risky)
     found = _set_off(timeline, rules, risky, find(name, rules, frame))
     refused = np.zeros(len(timeline), dtype=np.bool_)
     refused[risky[found["row"].to_numpy()]] = True
     if not np.array_equal(refused, updates & ~applied):
         raise RuntimeError(f"{name}: events decided one by one and all at once differ; nothing was changed")
-    return applied, _placed(describe(found, rules, frame), timeline.pos[risky])
+    return applied, placed(describe(found, rules, frame), timeline.pos[risky])
 
 
 def _fields_of_record(rule: Rule) -> set[str]:
@@ -169,9 +88,9 @@ def _set_off(timeline: Timeline, rules: Sequence[Rule], at: Ints, found: pl.Data
     return found
 
 
-def _merged(stage: _Stage, rules: Sequence[Rule], applied: Bools, at: Ints) -> pl.DataFrame:
+def _merged(lifetimes: Lifetimes, rules: Sequence[Rule], applied: Bools, at: Ints) -> pl.DataFrame:
     """Return the records that the rows `at` would make: the columns the rules read and speak of."""
-    timeline, columns = stage.timeline, []
+    timeline, columns = lifetimes.timeline, []
     for name in sorted({name for rule in rules for name in (rule.field, *rule.reads)}):
         field = _field(name)
         if name.startswith(PARENT):
@@ -187,20 +106,20 @@ def _merged(stage: _Stage, rules: Sequence[Rule], applied: Bools, at: Ints) -> p
         columns.append(column.alias(name))
     if timeline.entity.parent_id is not None and any(name.startswith(PARENT) for rule in rules for name in rule.reads):
         ids = timeline.merged(timeline.entity.parent_id, applied, at)
-        columns += _of_parent(timeline, stage.parent_lives, rules, at, ids)
+        columns += of_parent(timeline, lifetimes.parent_lives, rules, at, ids)
     return pl.DataFrame(columns)
 
 
-def _known_of_parents(stage: _Stage, rules: Sequence[Rule], at: Ints) -> dict[str, pl.Series]:
+def _known_of_parents(lifetimes: Lifetimes, rules: Sequence[Rule], at: Ints) -> dict[str, pl.Series]:
     """Return, per field the rules read of the parent, its value for the record of each of the rows `at`; `drop.source` likewise.
 
     An update that names another parent is refused for that alone, so the parent of the creation serves all rows.
     """
-    timeline = stage.timeline
+    timeline = lifetimes.timeline
     if timeline.entity.parent_id is None:
         return {SOURCE: timeline.values(SOURCE, at)} if SOURCE in timeline.rows.columns else {}
-    ids = timeline.values(timeline.entity.parent_id, stage.created[at])
-    columns = _of_parent(timeline, stage.parent_lives, rules, at, ids)
+    ids = timeline.values(timeline.entity.parent_id, lifetimes.created[at])
+    columns = of_parent(timeline, lifetimes.parent_lives, rules, at, ids)
     return {column.name.removeprefix(PARENT): column for column in columns}
 
 
@@ -208,59 +127,61 @@ def _field(name: str) -> str:
     return name.rpartition(".")[2]
 
 
-def _verdicts(stage: _Stage, applied: Bools) -> pl.DataFrame:
+def _verdicts(lifetimes: Lifetimes, applied: Bools) -> pl.DataFrame:
     """Return the verdicts in the order in which the events came."""
-    timeline = stage.timeline
+    timeline = lifetimes.timeline
     states = int(np.count_nonzero(timeline.step == BASE))
     verdicts = np.empty(len(timeline), dtype=np.bool_)
     verdicts[timeline.order] = applied
     record_parent: pl.Series | pl.Expr = pl.lit(None, dtype=pl.String)
     if (parent_id := timeline.entity.parent_id) is not None:
-        numbers = np.arange(len(timeline))
+        rows = np.arange(len(timeline), dtype=np.int64)
+        stands = lifetimes.created <= rows
         there, of_record = np.empty(len(timeline), dtype=np.bool_), np.empty(len(timeline), dtype=np.uint32)
-        there[timeline.order] = stage.created <= numbers
-        of_record[timeline.order] = timeline.order[np.where(stage.created <= numbers, stage.created, numbers)]
+        there[timeline.order] = stands
+        of_record[timeline.order] = timeline.order[np.where(stands, lifetimes.created, rows)]
         parents = timeline.rows[parent_id].rechunk().gather(pl.Series(of_record))
         record_parent = pl.select(pl.when(pl.Series(there)).then(parents)).to_series()[states:]
     pos = timeline.rows["pos"][states:]
     return pl.DataFrame({"pos": pos, "applied": verdicts[states:]}).with_columns(parent_id=record_parent)
 
 
-def _lifecycle_reasons(stage: _Stage) -> pl.DataFrame:
+def _lifecycle_reasons(lifetimes: Lifetimes) -> pl.DataFrame:
     """Return the reasons `exists`, `unknown`, `deleted`, one a refused event."""
-    timeline, entity = stage.timeline, stage.timeline.entity
+    timeline, entity = lifetimes.timeline, lifetimes.timeline.entity
     rows = np.arange(len(timeline), dtype=np.int64)
     is_create = timeline.step == CREATE
     later = np.isin(timeline.step, (UPDATE, DELETE))
     own = f"{entity.category}_{{}}"
     reasons = [
-        _lifecycle(stage, is_create & (stage.created < rows), own.format("exists"), entity.id, "is taken: ids are never reused"),
-        _lifecycle(stage, later & (rows < stage.created), own.format("unknown"), entity.id, "was never created"),
-        _lifecycle(stage, later & (stage.deleted < rows), own.format("deleted"), entity.id, "is deleted"),
+        _lifecycle(lifetimes, is_create & (lifetimes.created < rows), own.format("exists"), entity.id),
+        _lifecycle(lifetimes, later & (rows < lifetimes.created), own.format("unknown"), entity.id),
+        _lifecycle(lifetimes, later & (lifetimes.deleted < rows), own.format("deleted"), entity.id),
     ]
     if entity.parent_id is not None:
         free = is_create.copy()
-        free[is_create] = stage.created[is_create] >= rows[is_create]
+        free[is_create] = lifetimes.created[is_create] >= rows[is_create]
         known, gone = np.zeros(len(timeline), np.bool_), np.zeros(len(timeline), np.bool_)
-        known[is_create] = stage.parents["parent_known"].to_numpy()
-        gone[is_create] = stage.parents["parent_gone"].to_numpy()
+        known[is_create] = lifetimes.parents["parent_known"].to_numpy()
+        gone[is_create] = lifetimes.parents["parent_gone"].to_numpy()
         of_parent = f"{entity.parent}_{{}}"
         reasons += [
-            _lifecycle(stage, free & ~known, of_parent.format("unknown"), entity.parent_id, "was never created"),
-            _lifecycle(stage, free & known & gone, of_parent.format("deleted"), entity.parent_id, "is deleted"),
+            _lifecycle(lifetimes, free & ~known, of_parent.format("unknown"), entity.parent_id),
+            _lifecycle(lifetimes, free & known & gone, of_parent.format("deleted"), entity.parent_id),
         ]
     return pl.concat(reasons)
 
 
-_WANTED = {
-    "exists": "wanted an update, or a new id",
-    "unknown": "wanted its create at an earlier position; the event is decided again when that arrives",
-    "deleted": "wanted an id that lives",
+_SAID = {
+    "exists": "is taken: ids are never reused at this position; wanted an update, or a new id",
+    "unknown": "was never created at this position; wanted its create at an earlier position; the event is decided again when "
+    "that arrives",
+    "deleted": "is deleted at this position; wanted an id that lives",
 }
 
 
-def _lifecycle(stage: _Stage, where: Bools, code: str, field: str, what: str) -> pl.DataFrame:
-    timeline = stage.timeline
+def _lifecycle(lifetimes: Lifetimes, where: Bools, code: str, field: str) -> pl.DataFrame:
+    timeline = lifetimes.timeline
     at = np.flatnonzero(where)
     category, _, kind = code.rpartition("_")
     return pl.DataFrame({"pos": timeline.pos[at], "value": timeline.values(field, at)}).select(
@@ -268,24 +189,24 @@ def _lifecycle(stage: _Stage, where: Bools, code: str, field: str, what: str) ->
         code=pl.lit(code),
         field=pl.lit(field),
         value="value",
-        message=fill(f'{category} "{{value}}" {what} at this position; {_WANTED[kind]}'),
+        message=fill(f'{category} "{{value}}" {_SAID[kind]}'),
     )
 
 
-def _warnings(stage: _Stage, rules: Sequence[Rule], applied: Bools) -> pl.DataFrame:
+def _warnings(lifetimes: Lifetimes, rules: Sequence[Rule], applied: Bools) -> pl.DataFrame:
     """Return the warnings of records that applied creates and updates make, when they send a field the rule reads."""
-    timeline = stage.timeline
+    timeline = lifetimes.timeline
     read = sorted({_field(name) for rule in rules for name in rule.reads})
     if not read:
         return pl.DataFrame(schema=REASONS)
     at = np.flatnonzero(applied & np.isin(timeline.step, (CREATE, UPDATE)) & timeline.sends(*read))
     frame = pl.DataFrame([timeline.after(field, applied, at) for field in read])
     name = f"{timeline.entity.category} record"
-    return _placed(describe(find(name, rules, frame), rules, frame), timeline.pos[at])
+    return placed(describe(find(name, rules, frame), rules, frame), timeline.pos[at])
 
 
-def _changes(stage: _Stage, applied: Bools) -> pl.DataFrame:
-    timeline, entity = stage.timeline, stage.timeline.entity
+def _changes(lifetimes: Lifetimes, applied: Bools) -> pl.DataFrame:
+    timeline, entity = lifetimes.timeline, lifetimes.timeline.entity
     changes = [pl.DataFrame(schema=CHANGES)]
     for field in entity.watched:
         at = np.flatnonzero(applied & (timeline.step == UPDATE) & timeline.sends(field))
@@ -315,9 +236,9 @@ def _changes(stage: _Stage, applied: Bools) -> pl.DataFrame:
     return pl.concat(changes)
 
 
-def _versions(stage: _Stage, applied: Bools) -> pl.DataFrame:
+def _versions(lifetimes: Lifetimes, applied: Bools) -> pl.DataFrame:
     """Return one version a record and business date: the record after the date's last applied event."""
-    timeline = stage.timeline
+    timeline = lifetimes.timeline
     at = np.flatnonzero(applied & (timeline.step != BASE))
     dates, group = timeline.values("date", at), timeline.group[at]
     days = dates.to_physical().to_numpy()
@@ -325,10 +246,10 @@ def _versions(stage: _Stage, applied: Bools) -> pl.DataFrame:
     at, dates, group = at[last], dates.filter(pl.Series(last)), group[last]
     same = np.r_[group[1:] == group[:-1], False] if len(at) else np.empty(0, np.bool_)
     ends = pl.select(pl.when(pl.Series(same)).then(dates.shift(-1))).to_series()
-    gone = pl.Series(stage.deleted[at] <= at)
+    gone = pl.Series(lifetimes.deleted[at] <= at)
     fields = [timeline.after(field, applied, at) for field in timeline.entity.names]
     return pl.DataFrame(fields).with_columns(
-        created_on=timeline.values("date", stage.created[at]),
+        created_on=timeline.values("date", lifetimes.created[at]),
         updated_on=dates,
         deleted_on=pl.when(gone).then(dates),
         valid_from=dates,
@@ -336,10 +257,10 @@ def _versions(stage: _Stage, applied: Bools) -> pl.DataFrame:
     )
 
 
-def _lives(stage: _Stage) -> pl.DataFrame:
-    timeline, entity = stage.timeline, stage.timeline.entity
-    at = timeline.starts[stage.created[timeline.starts] < NEVER] if len(timeline) else timeline.starts
-    created, deleted = stage.created[at], stage.deleted[at]
+def _lives(lifetimes: Lifetimes) -> pl.DataFrame:
+    timeline, entity = lifetimes.timeline, lifetimes.timeline.entity
+    at = timeline.starts[lifetimes.created[timeline.starts] < NEVER] if len(timeline) else timeline.starts
+    created, deleted = lifetimes.created[at], lifetimes.deleted[at]
     known = deleted < NEVER
     ended = np.where(known, deleted, 0)
     before_created = timeline.stood("created_pos", created)

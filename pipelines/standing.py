@@ -9,7 +9,7 @@ import duckdb
 import polars as pl
 
 from pipelines.database import handed_over, query
-from pipelines.logform import position
+from pipelines.positions import position
 from pipelines.settled import SPAN, lives_schema
 from validation.entities import ENTITIES
 from validation.fields import Entity

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pipelines import schema
+from pipelines import mornings, schema
 from pipelines.archive import Archive
 from pipelines.database import connect
 from pipelines.home import Home
@@ -173,6 +173,22 @@ def test_the_same_decisions_give_the_same_bytes(warehouse):
     warehouse.con.execute("INSERT INTO rejections FROM r")
     assert {file: (warehouse.home.reports / file).read_bytes() for file in warehouse.report(MONDAY)} == first
     assert len(first) == 7
+
+
+@pytest.mark.parametrize("shown", range(1, 14))
+def test_of_a_date_with_too_many_reasons_the_first_ones_are_shown_whatever_drops_they_are_of(warehouse, monkeypatch, shown):
+    monkeypatch.setattr(mornings, "SHOWN_AT_MOST", shown)
+    told = []
+    for day in (MONDAY, TUESDAY):
+        for path in ("c.jsonl", "a.jsonl", "b.jsonl"):
+            sha256 = warehouse.drop(path, path.encode() + str(day).encode(), day=day)
+            for line, code in ((3, "one"), (1, "two"), (1, "one"), (2, "one")):
+                warehouse.reject(path, sha256, line, code, "f", day=day)
+                told.append((day, path, line, code))
+    found = list(mornings.mornings(warehouse.con, [MONDAY, TUESDAY]))
+    for morning in found:
+        first = sorted(row for row in told if row[0] == morning.day)[:shown]
+        assert sorted(morning.rejections.select("business_date", "path", "line", "code").iter_rows()) == first
 
 
 def test_reports_are_for_their_owner_and_group_only(warehouse):

@@ -10,8 +10,10 @@ from pathlib import Path
 import duckdb
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 
 from pipelines import database, schema
+from pipelines.database import ROW_GROUP
 from pipelines.problems import NightdropError
 from pipelines.tables import SHOWN, TABLES, Column, Table
 from validation.entities import ENTITIES
@@ -153,6 +155,23 @@ def test_a_creation_that_fails_leaves_nothing(tmp_path):
 
 
 # The door
+
+
+def test_frames_are_handed_over_as_they_are_however_many_pieces_they_are_of(con):
+    texts = ["", "short", "as long as needs a place of its own", "ünïcödé, too", None]
+    piece = pl.DataFrame(
+        {
+            "text": texts,
+            "raw": [b"", b"\xff\x00", b"as long as needs a place of its own", None, b"x"],
+            "day": [date(2026, 11, 16), None, date(1, 1, 1), date(9999, 12, 31), None],
+            "amount": pl.Series(["1.5", None, "-0.0001", "0", "99999999999999.9999"]).cast(pl.Decimal(18, 4)),
+        }
+    )
+    frame = pl.concat([piece, piece.slice(1, 3), pl.concat([piece] * (ROW_GROUP // 4))])
+    assert frame.n_chunks() > 1
+    assert len(frame) > ROW_GROUP
+    numbered = frame.with_row_index("place")
+    assert_frame_equal(database.query(con, "SELECT * EXCLUDE (place) FROM given ORDER BY place", given=numbered), frame)
 
 
 def test_frames_come_in_by_registering_them_and_json_is_read_offline(con):
