@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import BinaryIO
 
-from pipelines.blocks import Readable
+from pipelines.blocks import Readable, count_feeds
 from pipelines.limits import Limits
 
 
@@ -22,7 +22,7 @@ class Measured:
         piece = self._stream.read(size)
         self._digest.update(piece)
         self._size += len(piece)
-        self._feeds += piece.count(b"\n")
+        self._feeds += count_feeds(piece)
         self._last = piece[-1:] or self._last
         feed = piece.rfind(b"\n") + 1
         self._line_length = len(piece) - feed + (0 if feed else self._line_length)

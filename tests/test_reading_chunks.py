@@ -15,7 +15,7 @@ from polars.testing import assert_frame_equal
 from reading_frames import Read, read
 
 import pipelines.reading
-from pipelines.blocks import whole_lines
+from pipelines.blocks import count_feeds, whole_lines
 from pipelines.problems import DropHeldError, NightdropError
 from pipelines.reading import read_chunks
 from pipelines.sheets import FILLER, UNREAD, Chunk
@@ -241,3 +241,9 @@ def test_a_line_in_a_million_pieces_costs_what_its_length_costs() -> None:
         (b"b\n", 1_000_001, 2),
         (b"c", 1_000_004, 3),
     ]
+
+
+@given(st.binary(max_size=40), st.integers(0, 3), st.integers(-900_000, 900_000), st.none() | st.integers(-900_000, 900_000))
+def test_line_feeds_are_counted_as_bytes_counts_them(some: bytes, times: int, start: int, end: int | None) -> None:
+    data = (some + b"\n") * (times * 100_000 // (len(some) + 1) * 4) + some
+    assert count_feeds(data, start, end) == data.count(b"\n", start, end)
