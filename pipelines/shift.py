@@ -103,19 +103,19 @@ class Shift:
         self.again: set[tuple[str, str]] = set()
         """Editions to decide again although they lived before."""
         self._parts = 0
+        self._seen: Seen | None = None
 
     # --- look ---
 
     def look_at(self, candidates: Sequence[Candidate], only_date: date | None) -> None:
         """Take the drops of the inbox into archive and book (only those of one date, if given)."""
-        seen = Seen(self.home.state / "seen.json")
+        self._seen = seen = Seen(self.home.state / "seen.json")
         wanted = [c for c in candidates if only_date in (None, c.business_date) and not self._is_restless(c)]
         found = {candidate.path for candidate in candidates}
         self.book.unread = {path: unread for path, unread in self.book.unread.items() if path in found}
         for batch in batches(wanted, self.settings.chunk_bytes, size=lambda c: c.bytes):
             work = partial(self._archive, batch, seen)
             self.steps.run(f"archive {_dates(c.business_date for c in batch)}", work, total=len(batch), kind="archive")
-        seen.save()
 
     def _is_restless(self, candidate: Candidate) -> bool:
         """Tell whether a file changed too short a time ago to be whole."""
@@ -194,6 +194,8 @@ class Shift:
 
     def finish(self, died: Sequence[diary.Died]) -> Outcome:
         """Decide what the book as it now is changes, and commit it in one transaction, once it adds up."""
+        if self._seen is not None:
+            self._seen.save()  # not before: while the archive's copies go to the disk, it would wait for them
         standing = living.judge(self.book, self.settings.hold_above_for)
         change = self._change(standing)
         with ExitStack() as until_committed:
