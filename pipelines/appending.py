@@ -6,9 +6,9 @@ Memory holds one part at a time, so a first load, and a whole past decided again
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future
 from dataclasses import replace
 from datetime import date
 from threading import Lock
@@ -33,6 +33,8 @@ from validation.entities import ENTITIES
 from validation.fields import Entity
 from validation.rulebook import RuleBook
 
+_Part = tuple[Sequence[Entity], Logged, bool]
+"""Its entities, what the log has of it, and whether children will ask for its records."""
 _OTHERS = 8
 """Who stays is decided again along with a large change when it is less than so many times as large."""
 
@@ -83,9 +85,9 @@ def append(
     units, places = log.units(added.select(*CHOSEN)), every.drops.select("rank", "business_date", "path", "sha256")
     ranks = places.select("business_date", "path", "rank")
     taken = _Taken()
-    with _Writer(con, places, since, moment) as writer:
+    with threads.pool(1) as reader, _Writer(con, places, since, moment) as writer:
         stands = standing.Now(con, writer.turn)
-        for entities, events, has_children in _parts(log, units, change.fixes, part_bytes):
+        for entities, events, has_children in _read_ahead(_parts(log, units, change.fixes, part_bytes), reader):
             decision = decide_some(stands, entities, events, ranks, rules, source_of=source_of)
             ledger.expect(decision)
             writer.write(decision)
@@ -102,9 +104,7 @@ def append(
     return Loaded(flipped, told, taken.events, taken.applied, taken.codes), ledger
 
 
-def _parts(
-    log: EventLog, units: pl.DataFrame, fixes: pl.DataFrame, part_bytes: int
-) -> Iterator[tuple[Sequence[Entity], Logged, bool]]:
+def _parts(log: EventLog, units: pl.DataFrame, fixes: pl.DataFrame, part_bytes: int) -> Iterator[_Part]:
     """Yield the entities and events of one part after the other, parents before children, and whether children will ask for them.
 
     A part is a range of ids of one category; what fits into one part is not cut at all. What has no id comes last.
@@ -123,6 +123,17 @@ def _parts(
     before = pl.col("bytes").cum_sum() - pl.col("bytes")
     for some in units.with_columns(group=before // part_bytes).partition_by("group", maintain_order=True, include_key=False):
         yield (), log.of_units(some, fixes).of(NAMELESS), False
+
+
+def _read_ahead(parts: Iterable[_Part], reader: Executor) -> Iterator[_Part]:
+    """Yield the parts; while one is decided the next is read."""
+    waiting: deque[_Part] = deque()
+    for part in parts:
+        part[1].begin(reader)
+        waiting.append(part)
+        if len(waiting) > 1:
+            yield waiting.popleft()
+    yield from waiting
 
 
 class _Taken:

@@ -125,12 +125,28 @@ class _Deciding:
         )
 
     def _settle(self, entity: Entity) -> None:
+        touched, before, was, sound = self._stood(entity)
+        if before.is_empty() and sound.is_empty():
+            settled = nothing_settled(entity)
+        else:
+            rules = self.rules.record_rules[entity.category]
+            settled = settle(entity, rules, before, sound, self._parents(entity, before, sound))
+        conservation.of_settling(entity, before, sound, settled)
+        touched = settled.lives.select("id") if touched is None else touched
+        money = sound.select(*conservation.no_money(entity).columns)
+        self.stages[entity.category] = Stage(entity, touched, before, money, settled)
+        self.changed[entity.category] = pl.DataFrame(schema=IDS) if was is None else _different(was, settled.lives)
+
+    def _stood(self, entity: Entity) -> tuple[pl.DataFrame | None, pl.DataFrame, pl.DataFrame | None, pl.DataFrame]:
+        """Return the touched ids, their records before, their lives if children may hang on them, and their sound events.
+
+        Where no record stood there is nothing to be asked for, so whom the events name is not worked out: None.
+        """
+        if self.stands.has_none(entity):
+            return None, standing.no_records(entity), None, self._logged(entity, pl.DataFrame(schema=IDS))
         touched = self._touched(entity)
         if touched.is_empty():
-            none = standing.no_records(entity)
-            self.stages[entity.category] = Stage(entity, touched, none, conservation.no_money(entity), nothing_settled(entity))
-            self.changed[entity.category] = touched
-            return
+            return touched, standing.no_records(entity), None, conservation.no_money(entity)
         with threads.pool(1) as pool:
             # The log is read while the warehouse is asked.
             reading = pool.submit(self._logged, entity, touched)
@@ -140,14 +156,7 @@ class _Deciding:
                 verdicts = self.stands.verdicts(entity, touched)
                 self.stood.append(verdicts)
                 was = self.stands.lives(entity, touched, verdicts=verdicts)
-            sound = reading.result()
-        parents = self._parents(entity, before, sound)
-        settled = settle(entity, self.rules.record_rules[entity.category], before, sound, parents)
-        money = sound.select(*conservation.no_money(entity).columns)
-        conservation.of_settling(entity, before, sound, settled)
-        self.stages[entity.category] = Stage(entity, touched, before, money, settled)
-        if was is not None:
-            self.changed[entity.category] = _different(was, settled.lives)
+            return touched, before, was, reading.result()
 
     def _logged(self, entity: Entity, touched: pl.DataFrame) -> pl.DataFrame:
         """Return the sound events of the touched records, as `settle` takes them; keep what else the log says of them."""

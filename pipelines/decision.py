@@ -37,6 +37,7 @@ class Stage:
 
     entity: Entity
     touched: pl.DataFrame
+    """Column `id`; where no record stood before, those alone that were created."""
     before: pl.DataFrame
     money: pl.DataFrame
     """pos of every sound event that was settled; where the entity has money fields, also step, sent, the id and these."""

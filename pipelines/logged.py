@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future
 from copy import copy
 from dataclasses import dataclass
 from itertools import pairwise
@@ -14,6 +15,7 @@ import polars as pl
 
 from pipelines.logform import CHOSEN, ID_COLUMNS, INDEXES, SCHEMAS, file_name, index_of, told_by
 from pipelines.positions import position
+from validation.entities import ENTITIES
 
 _SAMPLED = 64
 """Of a file without groups one id in so many is looked at to cut ranges."""
@@ -64,12 +66,21 @@ class Logged:
         self._ids: Ids | None = None
         self._indexes = INDEXES
         self._parts_told: dict[str, dict[str, Any]] = {}
+        self._begun: dict[str, Future[pl.DataFrame]] = {}
 
     def of(self, ids: Ids, *categories: str) -> Logged:
         """Return what is about records with an id of a range, of some categories (none named: of all, and of none)."""
         part = copy(self)
+        part._begun = {}
         part._ids, part._indexes = ids, [index_of(category) for category in categories] or INDEXES
         return part
+
+    def begin(self, pool: Executor) -> None:
+        """Begin to read the records and their sound events, so that they are at hand when they are asked for, once."""
+        # No sound event is without an id.
+        events = [kind for kind in ENTITIES if index_of(kind) in self._indexes and self._ids != NAMELESS]
+        for kind in (*self._indexes, *events):
+            self._begun[kind] = pool.submit(self.every(kind).collect)
 
     def ids(self, category: str, parts: int) -> list[Ids]:
         """Return ranges of ids, so that each has about the same number of a category's records."""
@@ -94,6 +105,8 @@ class Logged:
 
     def every(self, kind: str) -> pl.LazyFrame:
         """Return all rows of a kind."""
+        if kind in self._begun:
+            return self._begun.pop(kind).result().lazy()
         frames = [pl.LazyFrame(schema=_placed(kind))]
         for (part, number), units in self._units.group_by("part", "number", maintain_order=True):
             file = self._place(str(part)) / file_name(kind, int(str(number)))

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
+from pipelines import threads
 from pipelines.contested import decide_one_by_one
 from pipelines.lifetimes import Lifetimes, of_parent
 from pipelines.settled import CHANGES, REASONS, Settled, lives_schema, placed
@@ -22,6 +23,8 @@ from pipelines.timeline import BASE, CREATE, DELETE, NEVER, UPDATE, Bools, Ints,
 from validation.fields import Entity
 from validation.findings import as_text, describe, fill, find
 from validation.rules import BEFORE, EVENT, PARENT, SOURCE, Rule
+
+_THREADS = 2
 
 
 def settle(entity: Entity, rules: Sequence[Rule], before: pl.DataFrame, events: pl.DataFrame, parents: pl.DataFrame) -> Settled:
@@ -247,7 +250,8 @@ def _versions(lifetimes: Lifetimes, applied: Bools) -> pl.DataFrame:
     same = np.r_[group[1:] == group[:-1], False] if len(at) else np.empty(0, np.bool_)
     ends = pl.select(pl.when(pl.Series(same)).then(dates.shift(-1))).to_series()
     gone = pl.Series(lifetimes.deleted[at] <= at)
-    fields = [timeline.after(field, applied, at) for field in timeline.entity.names]
+    with threads.pool(_THREADS) as pool:  # NumPy works on one core, a field at a time
+        fields = list(pool.map(lambda field: timeline.after(field, applied, at), timeline.entity.names))
     return pl.DataFrame(fields).with_columns(
         created_on=timeline.values("date", lifetimes.created[at]),
         updated_on=dates,

@@ -61,6 +61,10 @@ class AsOf:
     def __init__(self, con: duckdb.DuckDBPyConnection, since: date, ranks: pl.DataFrame) -> None:
         self.con, self.since, self.ranks = con, since, ranks
 
+    def has_none(self, entity: Entity) -> bool:
+        """Tell whether it is known, unasked, that no record stood."""
+        return False
+
     def records(self, entity: Entity, ids: pl.DataFrame) -> pl.DataFrame:
         """Return the records of those ids (column `id`) as they stood before `since`: columns of `no_records`."""
         return _versions(
@@ -113,10 +117,14 @@ class Now:
         self._kept: set[str] = set()
         self._first_load = {entity.table for entity in ENTITIES.values() if _is_empty(con, entity)}
 
+    def has_none(self, entity: Entity) -> bool:
+        """Tell whether no record stood before the change."""
+        return entity.table in self._first_load
+
     def records(self, entity: Entity, ids: pl.DataFrame) -> pl.DataFrame:
         """Return the records of those ids (column `id`): columns of `no_records`."""
         # What was written since is of other records: no part asks for another one's.
-        if entity.table in self._first_load:
+        if self.has_none(entity):
             return no_records(entity)
         with self.turn:
             return _versions(self.con, entity, ids, "valid_to IS NULL")
