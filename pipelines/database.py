@@ -136,6 +136,9 @@ def _lock_down(con: duckdb.DuckDBPyConnection, memory_limit: str | None, folders
     con.execute("SET enable_progress_bar = false")  # it would write on standard output, which belongs to --json
     if memory_limit is not None:
         con.execute(f"SET memory_limit = {_literal(memory_limit)}")
+        # A row group goes to the file when it is whole. By default five wait in memory, the last of them for the commit, which
+        # writes them on one core.
+        con.execute("SET write_buffer_row_group_count = 1")
     if folders:
         allowed = ", ".join(_literal(f"{folder.resolve()}/") for folder in folders)
         con.execute(f"SET allowed_directories = [{allowed}]")

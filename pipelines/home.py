@@ -95,7 +95,7 @@ class Settings:
     """A drop that expands beyond so many bytes is held."""
     max_line: int = 128 * 1024**2
     """A drop with a longer record is held: the warehouse keeps the bytes of each refused one."""
-    chunk_bytes: int = 16 * 1024 * 1024
+    chunk_bytes: int = 24 * 1024 * 1024
     """How many uncompressed bytes are read and checked at a time."""
     publish_masked: bool = False
     """Publish `warehouse.masked.duckdb` too, with tokens for what identifies a person."""

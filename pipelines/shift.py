@@ -40,7 +40,7 @@ from pipelines.summary import DropResult, RootCause
 _CAUSES_TOLD = 5
 _MEMORY = "1GB"
 """What DuckDB may hold in memory while it loads; what is more it keeps in files beside the working warehouse."""
-_PART = 6
+_PART = 5
 """So many times what is read at a time is picked up in a step, and decided and loaded at a time."""
 _PARTS_BY_ID = 4
 """What makes more parts is logged in the order of ids, or each part would read all of it."""
