@@ -95,9 +95,10 @@ def append(
             if has_children:
                 for stage in decision.stages:
                     stands.keep(stage.entity, stage.settled.lives)
+        conservation.of_the_log(taken.events, int(added["records"].sum()))
+        # While the last decision is written.
+        add_raw(con, taken.refused().join(places, on="rank", how="left"), raw_lines, turn=writer.turn)
     stands.forget()
-    conservation.of_the_log(taken.events, int(added["records"].sum()))
-    add_raw(con, taken.refused().join(places, on="rank", how="left"), raw_lines)
     find_causes(con, since, ranks)
     flipped = write_flips(con, was.changed(places), change, moment)
     told = added.select("business_date", "path")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
 
 import duckdb
@@ -19,13 +20,22 @@ RawLines = Callable[[str, str, pl.DataFrame], Iterator[bytes]]
 ascending -> their bytes, one record after the other."""
 _BYTES_OF = ("of_a_fix", "path", "sha256")
 """What names the file that has a line's bytes."""
+ALONE = nullcontext()
+"""The turn of who has the connection for itself."""
 _AT_ONCE = 64 * 1024 * 1024
 """Bytes of refused records that are handed over together, about."""
 
 
-def add_raw(con: duckdb.DuckDBPyConnection, refused: pl.DataFrame, raw_lines: RawLines) -> None:
+def add_raw(
+    con: duckdb.DuckDBPyConnection,
+    refused: pl.DataFrame,
+    raw_lines: RawLines,
+    *,
+    turn: AbstractContextManager[object] = ALONE,
+) -> None:
     """Write the bytes of refused records, so many at a time that they are no burden.
 
+    The connection is used in `turn`, where another thread uses it too.
     `refused`: rank, business_date, path, sha256 (of the drop), file (of the lines that stand in), line, byte_offset, byte_length.
     """
     of_a_fix = pl.col("file").is_not_null()
@@ -38,7 +48,8 @@ def add_raw(con: duckdb.DuckDBPyConnection, refused: pl.DataFrame, raw_lines: Ra
     # Cut by bytes alone, not by drop: a year of small drops, each with some refused lines, is one statement, not 365.
     for some in lines.with_columns(some=before // _AT_ONCE).partition_by("some", maintain_order=True):
         raw = pl.Series("raw", list(islice(pieces, len(some))), dtype=pl.Binary)
-        inserting.insert(con, "rejected_lines", some.with_columns(raw))
+        with turn:
+            inserting.insert(con, "rejected_lines", some.with_columns(raw))
     for line in placed.filter(too_long).iter_slices(1):
         of, path, sha256 = line.select(_BYTES_OF).row(0)
         [raw_line] = raw_lines(_named(of, path, sha256), sha256, line.select("byte_offset", "byte_length"))
@@ -46,7 +57,8 @@ def add_raw(con: duckdb.DuckDBPyConnection, refused: pl.DataFrame, raw_lines: Ra
         ends = pa.py_buffer(np.array([0, len(raw_line)], dtype=np.int64))
         as_it_is = pa.Array.from_buffers(pa.large_binary(), 1, [None, ends, pa.py_buffer(raw_line)])
         told = inserting.columns_of("rejected_lines", line).to_arrow()
-        inserting.insert(con, "rejected_lines", told.append_column("raw", as_it_is))
+        with turn:
+            inserting.insert(con, "rejected_lines", told.append_column("raw", as_it_is))
 
 
 def _pieces(lines: pl.DataFrame, raw_lines: RawLines) -> Iterator[bytes]:
