@@ -213,6 +213,9 @@ def _copy_bytes(source: Path, stream: BinaryIO, copy: BinaryIO, wanted: int) -> 
     # The kernel copies in half the time. What it refuses is tried again below, where it shows which of the two files is at fault.
     with suppress(OSError):
         while count := os.sendfile(copy.fileno(), stream.fileno(), None, min(_IN_KERNEL, wanted - size)):
+            if count == _IN_KERNEL:
+                # Nobody asks for it again. The memory it had serves the copy then: to get new costs more than to copy.
+                os.posix_fadvise(stream.fileno(), size, count, os.POSIX_FADV_DONTNEED)
             size += count
     copy.seek(size)
     while True:
