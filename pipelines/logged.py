@@ -111,15 +111,12 @@ class Logged:
 
     def _rows(self, kind: str, part: str, file: Path) -> pl.LazyFrame | None:
         """Return the rows of a file that are asked for: where they stand by their ids, no others are read; None without any."""
-        rows = pl.scan_parquet(file, glob=False)
-        if self._ids is None:
-            return rows
-        if known := self._told(part)["ids"].get(file.name):
-            first, end = stretch(known, self._ids.first, self._ids.end, none=self._ids.none)
-            if first >= end:
-                return None
-            rows = rows.slice(first, end - first)
-        return rows.filter(self._ids.hold(ID_COLUMNS[kind]))
+        known = self._told(part)["ids"].get(file.name) if self._ids else None
+        first, end = stretch(known, self._ids.first, self._ids.end, none=self._ids.none) if self._ids and known else (0, None)
+        if end is not None and first >= end:
+            return None
+        rows = pl.scan_parquet(file, glob=False).slice(first, None if end is None else end - first)
+        return rows if self._ids is None else rows.filter(self._ids.hold(ID_COLUMNS[kind]))
 
     def _told(self, part: str) -> dict[str, Any]:
         if part not in self._parts_told:
