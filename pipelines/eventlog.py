@@ -10,10 +10,10 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from threading import Lock
 
 import polars as pl
 import pyarrow as pa
@@ -23,14 +23,15 @@ from pipelines.checking import Checked
 from pipelines.files import sync_file, sync_folder
 from pipelines.logform import CHOSEN, EDITIONS, FORM, ID_COLUMNS, UNITS, file_name, index_of, told_by
 from pipelines.logged import Logged
+from pipelines.stretches import STEPS, Steps, in_steps
 from validation.entities import ENTITIES
 
 _WRITING = ".writing-"
 _END = b"PAR1"
-_GROUPS = 16
-"""A file whose rows are in the order of their ids is read by so many groups of rows."""
+_RUN = 4
+"""So many times what is written at once stands in one file: each range of ids is looked for in every file."""
 _GROUP = 4096
-"""A group has at least so many rows."""
+"""What Parquet reads of it at a time has at least so many rows."""
 
 
 class PartWriter:
@@ -44,41 +45,51 @@ class PartWriter:
         self._writing = folder / f"{_WRITING}{name}"
         shutil.rmtree(self._writing, ignore_errors=True)
         self._writing.mkdir(parents=True)
-        self._units: dict[int, list[tuple[object, ...]]] = {}
-        self.by_id = by_id
-        self._ids: dict[str, dict[str, Any]] = {}
+        self._units: dict[int, pl.DataFrame] = {}
+        self._by_id = by_id
+        self._runs: dict[int, list[Mapping[str, pl.DataFrame]]] = {}
+        self._coming = Lock()
+        self._ids: dict[str, Steps] = {}
         self._rows: dict[str, int] = {}
 
     def write(self, checked: Checked, place: int) -> None:
         """Add what checking gave for some events; `place`: how many were added before, wherever they are on their way."""
-        found = checked.index.filter((pl.col("reasons") > 0) | (pl.col("warnings") > 0))
-        who = found.select("drop", "line", "entity_id")
-        told = {"reasons": checked.reasons, "warnings": checked.warnings}
-        frames = {kind: rows.join(who, on=["drop", "line"], how="left", maintain_order="left") for kind, rows in told.items()}
-        frames |= checked.events
-        for category in (None, *ENTITIES):
-            of_category = pl.col("category").eq_missing(pl.lit(category, dtype=pl.String))
-            frames[index_of(category)] = checked.index.filter(of_category)
-        for kind, frame in frames.items():
-            if not frame.is_empty():
-                self._write(self._writing / file_name(kind, place), kind, frame)
-        self._units[place] = list(_units(checked.index, place).iter_rows())
+        frames = _frames(checked)
+        number = place // _RUN if self._by_id else place
+        self._units[place] = _units(checked.index, number)
+        if not self._by_id:
+            self._write(frames, number)
+            return
+        # One thread is quicker than several, and others are at work.
+        in_order = {kind: frame.sort(ID_COLUMNS[kind], multithreaded=False) for kind, frame in frames.items()}
+        with self._coming:
+            run = self._runs.setdefault(number, [])
+            run.append(in_order)
+            whole = len(run) == _RUN  # asked here, or two threads might both find it so
+            if whole:
+                del self._runs[number]
+        if whole:
+            self._write_run(run, number)
 
-    def _write(self, file: Path, kind: str, frame: pl.DataFrame) -> None:
-        group = None
-        if self.by_id:
-            frame = frame.sort(ID_COLUMNS[kind])
-            ids = frame[ID_COLUMNS[kind]]
-            group = max(_GROUP, -(-len(frame) // _GROUPS))
-            self._ids[file.name] = {"nameless": ids.null_count(), "group": group, "ids": ids.gather_every(group).to_list()}
-        with _refusals_as_os_errors(file):
-            frame.write_parquet(file, compression="lz4", statistics=False, row_group_size=group)
-        self._rows[file.name] = len(frame)
+    def _write_run(self, run: Sequence[Mapping[str, pl.DataFrame]], number: int) -> None:
+        for kind in sorted({kind for frames in run for kind in frames}):
+            frame, where = in_steps([frames[kind] for frames in run if kind in frames], ID_COLUMNS[kind])
+            self._ids[file_name(kind, number)] = where
+            self._write({kind: frame}, number, group=max(_GROUP, len(frame) // STEPS))
+
+    def _write(self, frames: Mapping[str, pl.DataFrame], number: int, *, group: int | None = None) -> None:
+        for kind, frame in frames.items():
+            file = self._writing / file_name(kind, number)
+            with _refusals_as_os_errors(file):
+                frame.write_parquet(file, compression="lz4", statistics=False, row_group_size=group)
+            self._rows[file.name] = len(frame)
 
     def close(self, editions: pl.DataFrame) -> None:
         """Finish the part: only the rows of these editions (columns `EDITIONS`) count."""
+        for number, run in sorted(self._runs.items()):
+            self._write_run(run, number)
         names = sorted(file.name for file in self._writing.iterdir())
-        units = [unit for place in sorted(self._units) for unit in self._units[place]]
+        units = list(_of_files([self._units[place] for place in sorted(self._units)]).iter_rows())
         files = {FORM: json.dumps({"files": names, "units": units, "rows": self._rows, "ids": self._ids})}
         file = self._writing / "editions.parquet"
         with _refusals_as_os_errors(file):
@@ -94,13 +105,39 @@ class PartWriter:
         shutil.rmtree(self._writing, ignore_errors=True)
 
 
+def _frames(checked: Checked) -> dict[str, pl.DataFrame]:
+    """Return what checking gave by the kinds of the log's rows, those that have any."""
+    found = checked.index.filter((pl.col("reasons") > 0) | (pl.col("warnings") > 0))
+    who = found.select("drop", "line", "entity_id")
+    told = {"reasons": checked.reasons, "warnings": checked.warnings}
+    frames = {kind: rows.join(who, on=["drop", "line"], how="left", maintain_order="left") for kind, rows in told.items()}
+    frames |= checked.events
+    for category in (None, *ENTITIES):
+        of_category = pl.col("category").eq_missing(pl.lit(category, dtype=pl.String))
+        frames[index_of(category)] = checked.index.filter(of_category)
+    return {kind: frame for kind, frame in frames.items() if not frame.is_empty()}
+
+
 def _units(index: pl.DataFrame, number: int) -> pl.DataFrame:
-    """Return the units (`UNITS`) of the files that hold what that index of records is about."""
+    """Return number, drop, and of each drop the lines, records and bytes that an index of records is about."""
     line = pl.col("line")
     units = index.group_by("drop", maintain_order=True).agg(
-        line.min().alias("first_line"), line.max().alias("last_line"), records=pl.len(), bytes=pl.col("byte_length").sum()
+        line.min().alias("first_line"),
+        line.max().alias("last_line"),
+        records=pl.len().cast(pl.Int64),
+        bytes=pl.col("byte_length").sum(),
     )
-    return units.with_columns(number=pl.lit(number, dtype=pl.Int64), alone=pl.len() == 1).select(*UNITS)
+    return units.with_columns(number=pl.lit(number, dtype=pl.Int64))
+
+
+def _of_files(units: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Return the units (`UNITS`) of a part's files: what came to one file at several times is one unit a drop."""
+    columns = {name: dtype for name, dtype in UNITS.items() if name != "alone"}
+    came = pl.concat([pl.DataFrame(schema=columns), *(frame.select(*columns) for frame in units)])
+    merged = came.group_by("number", "drop", maintain_order=True).agg(
+        pl.col("first_line").min(), pl.col("last_line").max(), pl.col("records", "bytes").sum()
+    )
+    return merged.with_columns(alone=pl.len().over("number") == 1).select(*UNITS)
 
 
 class EventLog:

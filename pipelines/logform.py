@@ -43,9 +43,9 @@ FIXES = {
     "file": pl.String(),
 }
 """Lines of resubmitted files (part, drop, its_line; `file`: SHA-256) that stand in for lines of living drops (rank, line)."""
-FORM = "nightdrop.files.4"
+FORM = "nightdrop.files.5"
 """Where the file of editions keeps the names of the others in its part, its units, and where ids stand in them. A part of another
-form (1: without counts, 2: one index, 3: without units) has none here and is read again."""
+form (1: without counts, 2: one index, 3: without units, 4: steps without ends) has none here and is read again."""
 
 
 def event_schema(entity: Entity) -> dict[str, pl.DataType]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from copy import copy
@@ -15,10 +14,11 @@ import polars as pl
 
 from pipelines.logform import CHOSEN, ID_COLUMNS, INDEXES, SCHEMAS, file_name, index_of, told_by
 from pipelines.positions import position
+from pipelines.stretches import stretch
 from validation.entities import ENTITIES
 
 _SAMPLED = 64
-"""Of a file without groups one id in so many is looked at to cut ranges."""
+"""Of a file without steps one id in so many is looked at to cut ranges."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +110,7 @@ class Logged:
         frames = [pl.LazyFrame(schema=_placed(kind))]
         for (part, number), units in self._units.group_by("part", "number", maintain_order=True):
             file = self._place(str(part)) / file_name(kind, int(str(number)))
-            if file.exists():
-                rows = self._rows(kind, str(part), file)
+            if file.exists() and (rows := self._rows(kind, str(part), file)) is not None:
                 alone = units["alone"].all()
                 frames.append(self._of_drop(kind, rows, units) if alone else self._in_place(kind, rows, units.lazy()))
         for (part,), lines in self._fixes.group_by("part", maintain_order=True):
@@ -123,15 +122,14 @@ class Logged:
         """Return what the log has of every record, of whatever category."""
         return pl.concat([self.every(kind) for kind in self._indexes])
 
-    def _rows(self, kind: str, part: str, file: Path) -> pl.LazyFrame:
-        """Return the rows of a file that are asked for: where they stand by their ids, no others are read."""
-        rows = pl.scan_parquet(file, glob=False)
-        if self._ids is None:
-            return rows
-        if known := self._told(part)["ids"].get(file.name):
-            first, end = _stretch(self._ids, **known)
-            rows = rows.slice(first, None if end is None else end - first)
-        return rows.filter(self._ids.hold(ID_COLUMNS[kind]))
+    def _rows(self, kind: str, part: str, file: Path) -> pl.LazyFrame | None:
+        """Return the rows of a file that are asked for: where they stand by their ids, no others are read; None without any."""
+        known = self._told(part)["ids"].get(file.name) if self._ids else None
+        first, end = stretch(known, self._ids.first, self._ids.end, none=self._ids.none) if self._ids and known else (0, None)
+        if end is not None and first >= end:
+            return None
+        rows = pl.scan_parquet(file, glob=False).slice(first, None if end is None else end - first)
+        return rows if self._ids is None else rows.filter(self._ids.hold(ID_COLUMNS[kind]))
 
     def _told(self, part: str) -> dict[str, Any]:
         if part not in self._parts_told:
@@ -178,19 +176,6 @@ class Logged:
         """Return the rows of one kind in some parts, none when there are no files of it; `part` is the path of a row's file."""
         files = [file for part in parts for file in sorted(self._place(part).glob(f"{kind}-*.parquet"))]
         return [pl.scan_parquet(files, glob=False, include_file_paths="part")] if files else []
-
-
-def _stretch(wanted: Ids, *, nameless: int, group: int, ids: Sequence[str | None]) -> tuple[int, int | None]:
-    """Return which rows of a file may hold wanted ids, from a row and before another.
-
-    The rows are in the order of their ids, `nameless` ones first; `ids` are those of the first row of each group.
-    """
-    if wanted.none:
-        return 0, nameless
-    known = [id_ or "" for id_ in ids]
-    first = max(0, bisect_left(known, wanted.first) - 1) * group if wanted.first is not None else 0
-    end = bisect_left(known, wanted.end) * group if wanted.end is not None else None
-    return max(first, nameless), end
 
 
 def _placed(kind: str) -> dict[str, pl.DataType]:

@@ -38,8 +38,6 @@ from validation.rulebook import RuleBook
 from validation.rules import SOURCE
 
 _PIECE = 1024 * 1024
-_BY_ID = 2
-"""A part of the log in the order of ids has so many chunks in a file: each range of ids is looked for in every file."""
 _AT_ONCE = 2
 """So many chunks are checked while the next is read."""
 
@@ -168,7 +166,6 @@ class _Waiting:
         self._small: dict[int, bytes] = {}
         """Small drops that wait to be read together."""
         self._small_bytes = min(SMALL, chunk_bytes)
-        self._enough = chunk_bytes * (_BY_ID if part.by_id else 1)
         self._chunks: list[tuple[int | None, Chunk]] = []
         """What was read, every frame with `drop`, and the one drop that it is of; None: of several."""
         self._bytes = 0
@@ -250,7 +247,7 @@ class _Waiting:
     def _came(self, count: int) -> None:
         """Count bytes that came to what waits, and let it wait no longer when it is enough."""
         self._bytes += count
-        if self._bytes >= self._enough:
+        if self._bytes >= self._chunk_bytes:
             self.flush()
 
     def forget(self, number: int) -> None:

@@ -14,6 +14,7 @@ import pytest
 from checked import RULES, create, line
 from homes import home_in, night
 
+import pipelines.logged
 import pipelines.reading
 from pipelines import charts, database, mornings, rejected
 from pipelines.home import Home
@@ -28,7 +29,7 @@ DAY = "2026-11-16"
 def clients(count: int, **fields: Any) -> bytes:
     """Return so many ordinary creates; `{n}` in a field's text is the number of the event."""
     texts = [{name: value.format(n=n) for name, value in fields.items()} for n in range(count)]
-    return b"".join(line("client", create("client", client_id=f"C{n}", **text)) for n, text in enumerate(texts))
+    return b"".join(line("client", create("client", **{"client_id": f"C{n}"} | text)) for n, text in enumerate(texts))
 
 
 def counting(patch: pytest.MonkeyPatch, owner: Any, name: str, counted: Counter[str], *, rows_of: int | None = None) -> None:
@@ -168,6 +169,21 @@ def test_a_late_drop_reads_the_records_it_names_out_of_the_log_and_no_others(hom
     done = night(home, {"2026-11-16.jsonl": late})
     assert done.events == 60
     assert 0 < read["rows"] <= 2 * 30
+
+
+def test_a_huge_drop_in_the_order_of_its_ids_is_read_out_of_the_log_once_and_little_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = []
+    for count in (200, 800):
+        scanned: Counter[str] = Counter()
+        with monkeypatch.context() as patch:
+            counting(patch, pipelines.logged.pl, "scan_parquet", scanned)
+            patch.setattr("pipelines.eventlog._RUN", 1)
+            data = clients(count, client_id="C{n:05}")
+            night(home_in(tmp_path / str(count)), {f"{DAY}.jsonl": data}, chunk_bytes=len(clients(200)) // 30)
+        opened.append(scanned["scan_parquet"])
+    assert 0 < opened[1] <= 5 * opened[0]
 
 
 def test_a_run_with_nothing_new_decides_and_reports_nothing(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:

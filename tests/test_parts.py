@@ -24,6 +24,7 @@ from pipelines.logform import CHOSEN, EDITIONS, FIXES
 from pipelines.logged import NAMELESS, Ids
 from pipelines.rewinding import rewind
 from pipelines.shift import working_warehouse
+from pipelines.stretches import in_steps, stretch
 
 WHOLE = 1 << 20
 SMALL = 200
@@ -146,6 +147,27 @@ def test_ranges_of_ids_hold_every_id_once_and_null_none(names: list[str], parts:
     frame = pl.DataFrame({"id": [*names, None]}, schema={"id": pl.String})
     held = [frame.select(part.hold("id").fill_null(value=True)).to_series().to_list() for part in (*found, NAMELESS)]
     assert [sum(column) for column in zip(*held, strict=True)] == [1] * len(frame)
+
+
+@given(st.lists(st.lists(st.none() | ids, min_size=1, max_size=150), min_size=1, max_size=4), st.none() | ids, st.none() | ids)
+def test_a_file_in_steps_has_the_rows_of_a_range_where_it_says(
+    came: list[list[str | None]], first: str | None, end: str | None
+) -> None:
+    frames = [pl.DataFrame({"id": some}, schema={"id": pl.String}).sort("id") for some in came]
+    file, steps = in_steps(frames, "id")
+    assert file.sort("id").equals(pl.concat(frames).sort("id"))
+    for wanted in (Ids(first, end), NAMELESS):
+        start, stop = stretch(steps, wanted.first, wanted.end, none=wanted.none)
+        held = file.slice(start, max(0, stop - start)).filter(wanted.hold("id"))
+        assert held.sort("id").equals(file.filter(wanted.hold("id")).sort("id"))
+
+
+def test_a_file_in_steps_is_read_by_few_of_them() -> None:
+    frames = [pl.DataFrame({"id": [f"{n:06}" for n in range(start, 80_000, 8)]}) for start in range(8)]
+    file, steps = in_steps(frames, "id")
+    start, stop = stretch(steps, "040000", "040100")
+    assert 100 <= stop - start <= 2 * len(file) // 64
+    assert stretch(steps, "080000", None) == stretch(steps, None, "000000") == (0, 0)
 
 
 @pytest.mark.parametrize("by_id", [False, True])
