@@ -163,10 +163,8 @@ FAULTS = {
     "events_unique": f"UPDATE events SET line = 1 WHERE {AT_D2} AND line = 2",
     "events_verdict": "UPDATE events SET verdict = 'undecided' WHERE line = 7",
     "rejections_unique": "INSERT INTO rejections SELECT * FROM rejections WHERE line = 7",
-    "rejected_in_rejections": "DELETE FROM rejections WHERE line = 7",
     "rejections_events": f"UPDATE events SET verdict = 'applied' WHERE {AT_D2} AND line = 6",
     "rejected_lines_unique": "INSERT INTO rejected_lines SELECT * FROM rejected_lines WHERE line = 7",
-    "rejected_in_rejected_lines": "DELETE FROM rejected_lines WHERE line = 7",
     "rejected_lines_events": f"UPDATE rejected_lines SET line = 5 WHERE {AT_D2}",
     "rejected_lines_length": "UPDATE rejected_lines SET byte_length = 3 WHERE line = 7",
     "warnings_unique": "INSERT INTO warnings SELECT * FROM warnings WHERE code = 'implausible_phone'",
@@ -209,8 +207,8 @@ def test_every_check_has_its_own_name_and_a_fault_that_trips_it():
         "UPDATE clients SET updated_on = DATE '2026-01-03' WHERE client_id = 'C1'",  # a gap
         "UPDATE past.clients SET updated_on = DATE '2026-01-02' WHERE client_id = 'C1'",
         "DELETE FROM past.clients WHERE client_id = 'C1'",  # the first is missing
+        "UPDATE past.clients SET created_on = DATE '2025-12-31' WHERE client_id = 'C1'",  # the one it was created with is missing
         "DELETE FROM clients WHERE client_id = 'C1'",  # the last is missing
-        "INSERT INTO clients SELECT * EXCLUDE (valid_from, valid_to) FROM past.clients WHERE client_id = 'C1'",  # two are open
         "UPDATE past.clients SET valid_to = DATE '2026-01-01' WHERE client_id = 'C1'",  # empty
         "UPDATE past.clients SET valid_to = DATE '2026-01-03' WHERE client_id = 'C1'",  # overlap
     ],
@@ -219,12 +217,40 @@ def test_versions_with_a_gap_or_an_overlap_trip_the_gate(warehouse, fault):
     assert "client_history_chain" in tripped(warehouse, fault)
 
 
+def test_a_second_open_version_trips_the_gate(warehouse):
+    fault = "INSERT INTO clients SELECT * EXCLUDE (valid_from, valid_to) FROM past.clients WHERE client_id = 'C1'"
+    assert tripped(warehouse, fault) == {"clients_unique"}
+
+
+@pytest.mark.parametrize("since", [None, D1, D2])
+def test_two_chains_of_versions_that_meet_trip_the_gate(warehouse, since):
+    fault = "INSERT INTO past.clients SELECT * REPLACE (DATE '2025-12-31' AS valid_from, DATE '2025-12-31' AS updated_on)"
+    assert "client_history_chain" in tripped(warehouse, f"{fault} FROM past.clients WHERE client_id = 'C1'", since=since)
+
+
+@pytest.mark.parametrize("table", ["rejections", "rejected_lines"])
+def test_a_rejected_event_without_a_row_of_its_own_and_a_row_without_its_event_trip_the_gate(warehouse, table):
+    assert f"{table}_events" in tripped(warehouse, f"DELETE FROM {table} WHERE line = 7")
+    assert f"{table}_events" in tripped(warehouse, f"UPDATE {table} SET line = 5 WHERE line = 7")
+    assert f"{table}_events" in tripped(warehouse, f"UPDATE {table} SET path = 'b.jsonl' WHERE line = 7")
+
+
+@pytest.mark.parametrize("line", [11, 4_095, 4_096, 4_097, 2**40])
+def test_two_events_of_one_line_trip_the_gate_wherever_it_stands(warehouse, line):
+    """Lines are looked at in blocks: none may be told apart from itself, nor taken for one of another block."""
+    at = f"UPDATE events SET line = {line} WHERE business_date = DATE '2026-01-02' AND line"
+    apart = f"{at} = 2", f"UPDATE events SET line = {line} + 4096 WHERE {AT_D2} AND line = 3"
+    assert "events_unique" not in tripped(warehouse, *apart)
+    assert "events_unique" in tripped(warehouse, f"{at} IN (2, 3)")
+    assert "events_unique" in tripped(warehouse, f"{at} IN (2, 3)", since=D2)
+
+
 def test_since_leaves_alone_what_lies_wholly_before_it(warehouse):
     early = "UPDATE warnings SET code = 'other', line = 7 WHERE business_date = DATE '2026-01-01'"
     late = f"DELETE FROM rejections WHERE {AT_D2}"
     assert "warnings_events" in tripped(warehouse, early, since=D1)
     assert tripped(warehouse, early, since=D2) == set()
-    assert tripped(warehouse, late, since=D2) == {"rejected_in_rejections"}
+    assert tripped(warehouse, late, since=D2) == {"rejections_events"}
 
 
 @pytest.mark.parametrize("since", [None, D1, D2])
