@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import date, datetime, timedelta
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pipelines import database, gate, schema
 from pipelines.problems import NightdropError
@@ -215,6 +217,64 @@ def test_every_check_has_its_own_name_and_a_fault_that_trips_it():
 )
 def test_versions_with_a_gap_or_an_overlap_trip_the_gate(warehouse, fault):
     assert "client_history_chain" in tripped(warehouse, fault)
+
+
+WALK = """
+    SELECT client_id FROM (
+        SELECT client_id, created_on, updated_on, valid_from, valid_to,
+            lead(valid_from) OVER versions AS starts, row_number() OVER versions = 1 AS first
+        FROM client_history WHERE valid_from >= $since OR valid_to >= $since
+        WINDOW versions AS (PARTITION BY client_id ORDER BY valid_from)
+    ) WHERE valid_from >= valid_to OR valid_to IS DISTINCT FROM starts OR updated_on <> valid_from
+        OR (first AND valid_from <> created_on AND valid_from >= $since)"""
+"""The chain of versions looked at one after the other: slower than the days on which they meet, and plain to see."""
+DAYS = [date(2026, 1, day) for day in range(1, 6)]
+CHAIN = [check for check in gate.CHECKS if check.name in ("clients_unique", "client_history_chain")]
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory):
+    con = database.connect(tmp_path_factory.mktemp("home") / "empty.duckdb")
+    schema.create(con)
+    yield con
+    con.close()
+
+
+def add_version(con, created, begins, ends):
+    version = {"client_id": "C1", **CLIENT, "created_on": created, "updated_on": begins}
+    if ends is None:
+        insert(con, "clients", **version)
+    else:
+        insert(con, past(ENTITIES["client"]), **version, valid_from=begins, valid_to=ends)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from(DAYS), st.sampled_from(DAYS), st.sampled_from([*DAYS, None])), max_size=5),
+    st.sampled_from([date.min, *DAYS]),
+)
+def test_what_a_walk_along_versions_finds_is_found_by_the_days_on_which_they_meet(empty, versions, since):
+    empty.execute("BEGIN")
+    try:
+        for version in versions:
+            add_version(empty, *version)
+        walked = empty.execute(WALK, {"since": since}).fetchall()
+        assert gate.failures(empty, since=since, checks=CHAIN) or not walked
+    finally:
+        empty.execute("ROLLBACK")
+
+
+@settings(deadline=None)
+@given(st.sets(st.sampled_from(DAYS), min_size=1), st.sampled_from([date.min, *DAYS]))
+def test_versions_that_follow_one_another_pass_the_gate(empty, days, since):
+    begins = sorted(days)
+    empty.execute("BEGIN")
+    try:
+        for day, ends in zip(begins, [*begins[1:], None], strict=True):
+            add_version(empty, begins[0], day, ends)
+        assert gate.failures(empty, since=since, checks=CHAIN) == []
+    finally:
+        empty.execute("ROLLBACK")
 
 
 def test_a_second_open_version_trips_the_gate(warehouse):
