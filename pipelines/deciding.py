@@ -139,7 +139,7 @@ class _Deciding:
             if self.old is not None and isinstance(self.stands, standing.AsOf):
                 verdicts = self.stands.verdicts(entity, touched)
                 self.stood.append(verdicts)
-                was = self.stands.lives(entity, touched, verdicts=verdicts)
+                was = self.stands.lives(entity, touched, known=(before, verdicts))
             sound = reading.result()
         parents = self._parents(entity, before, sound)
         settled = settle(entity, self.rules.record_rules[entity.category], before, sound, parents)
