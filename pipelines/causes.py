@@ -64,11 +64,12 @@ def most_followed(con: duckdb.DuckDBPyConnection, since: date, count: int) -> tu
         WITH followed AS (
             SELECT cause_date, cause_path, cause_line, count(DISTINCT (path, line)) AS followers FROM rejections
             WHERE cause_line IS NOT NULL AND business_date >= $since GROUP BY ALL
+            ORDER BY followers DESC, cause_date, cause_path, cause_line LIMIT $count
         )
         SELECT f.cause_date, f.cause_path, f.cause_line, string_agg(DISTINCT r.code, ', ' ORDER BY r.code), f.followers
         FROM followed AS f JOIN rejections AS r
             ON r.business_date = f.cause_date AND r.path = f.cause_path AND r.line = f.cause_line
-        GROUP BY ALL ORDER BY f.followers DESC, 1, 2, 3 LIMIT $count
+        GROUP BY ALL ORDER BY f.followers DESC, 1, 2, 3
         """,
         {"since": since, "count": count},
     ).fetchall()

@@ -87,6 +87,8 @@ def changed(con: duckdb.DuckDBPyConnection, book: Book, lives: Sequence[Edition]
 def write(con: duckdb.DuckDBPyConnection, book: Book, lives: Iterable[Edition]) -> None:
     """Bring the table in step with the book. Runs in the caller's transaction."""
     con.execute("DELETE FROM corrections")
+    if not book.corrections:
+        return
     with handed_over(con, now=_table(book, lives)):
         con.execute("INSERT INTO corrections BY NAME SELECT * FROM now")
 

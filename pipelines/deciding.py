@@ -155,7 +155,7 @@ class _Deciding:
             if self.old is not None and isinstance(self.stands, standing.AsOf):
                 verdicts = self.stands.verdicts(entity, touched)
                 self.stood.append(verdicts)
-                was = self.stands.lives(entity, touched, verdicts=verdicts)
+                was = self.stands.lives(entity, touched, known=(before, verdicts))
             return touched, before, was, reading.result()
 
     def _logged(self, entity: Entity, touched: pl.DataFrame) -> pl.DataFrame:

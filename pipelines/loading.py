@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -206,35 +207,47 @@ def _delete_lines(con: duckdb.DuckDBPyConnection, tables: Iterable[str], events:
 
 
 def _write_findings(con: duckdb.DuckDBPyConnection, decision: Decision, events: pl.DataFrame) -> pl.DataFrame:
-    """Write rejections and warnings of everything decided; those of earlier runs are replaced.
+    """Write rejections and warnings of everything decided; those of earlier runs are replaced where they are others now.
 
-    Returns where (business_date, path, line) the findings of earlier runs are others now.
+    Returns where (business_date, path, line) that is.
     """
     again = events.filter(pl.col("sound") & ~pl.col("added"))
     who = _who(events)
-    retold: set[tuple[object, ...]] = set()
+    stood = _findings_of(con, again)
+    differing = []
     for table, findings in (("rejections", decision.reasons), ("warnings", decision.warnings)):
-        now = findings.join(who, on="pos", how="left")
-        was = _taken_out(con, table, again)
-        retold |= set(was.select(*_FINDING).iter_rows()) ^ set(now.filter(~pl.col("added")).select(*_FINDING).iter_rows())
+        now, was = findings.join(who, on="pos", how="left"), stood[table]
+        retold = _retold(was, now.filter(~pl.col("added")))
+        differing.append(retold)
+        _delete_lines(con, [table], retold)
+        told = pl.concat([now.filter("added"), now.filter(~pl.col("added")).join(retold, on=_POSITION, how="semi")])
         # What is said again keeps its cause until `find_causes` finds another.
-        inserting.insert(con, table, now.join(was, on=list(_FINDING), how="left", nulls_equal=True) if len(was) else now)
+        inserting.insert(con, table, told.join(was, on=list(_FINDING), how="left", nulls_equal=True) if len(retold) else told)
     if not next(stage for stage in decision.stages if stage.entity.watched).touched.is_empty():
         _delete_lines(con, ["loan_changes"], again)
-    return pl.DataFrame(list(retold), schema=_FINDING, orient="row").select(_POSITION).unique()
+    return pl.concat(differing).unique()
 
 
-def _taken_out(con: duckdb.DuckDBPyConnection, table: str, events: pl.DataFrame) -> pl.DataFrame:
-    """Delete the rows that hang on some events; return what they said: columns `_FINDING`, and the cause if they have one."""
-    columns = [name for name in TABLES[table].names if name in _FINDING or name in CAUSE]
+def _findings_of(con: duckdb.DuckDBPyConnection, events: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """Return the rejections and warnings that hang on some events: columns `_FINDING`, and the causes of rejections."""
+    causes = [name for name in TABLES["rejections"].names if name in CAUSE]
     if events.is_empty():
-        return pl.DataFrame(schema=_FINDING)
-    return query(
+        return dict.fromkeys(("rejections", "warnings"), pl.DataFrame(schema=_FINDING))
+    said, at = ", ".join(_FINDING), f"SEMI JOIN those USING ({', '.join(_POSITION)})"
+    found = query(
         con,
-        f"DELETE FROM {table} AS t USING those WHERE t.business_date = those.business_date AND t.path = those.path "
-        f"AND t.line = those.line RETURNING {', '.join('t.' + name for name in columns)}",
+        f"SELECT 'rejections' AS said_in, {said}, {', '.join(causes)} FROM rejections {at} "
+        f"UNION ALL BY NAME SELECT 'warnings' AS said_in, {said} FROM warnings {at}",
         those=events.select(_POSITION),
     )
+    of_table = {table: found.filter(pl.col("said_in") == table).drop("said_in") for table in ("rejections", "warnings")}
+    return of_table | {"warnings": of_table["warnings"].drop(causes)}
+
+
+def _retold(was: pl.DataFrame, now: pl.DataFrame) -> pl.DataFrame:
+    """Return where (business_date, path, line) not the same is said, or not as often."""
+    before, after = (Counter(said.select(*_FINDING).iter_rows()) for said in (was, now))
+    return pl.DataFrame([*(before - after), *(after - before)], schema=_FINDING, orient="row").select(_POSITION).unique()
 
 
 def _changes(stage: Stage, events: pl.DataFrame) -> pl.DataFrame:

@@ -74,13 +74,13 @@ def working_warehouse(home: Home) -> Iterator[duckdb.DuckDBPyConnection]:
     """Open the working warehouse, new when there is none; sealed at the end. Raises NightdropError for one of other tables."""
     con = database.connect(home.working, memory_limit=_MEMORY)
     try:
-        if schema.is_empty(con):
+        if not schema.is_current(con):
+            if not schema.is_empty(con):
+                raise NightdropError(
+                    f"{home.working}: its tables are those of another version of nightdrop. Nothing was changed, and readers "
+                    "have what was published last. `nightdrop rebuild` makes them again out of the archive; then run again."
+                )
             schema.create(con)
-        elif not schema.is_current(con):
-            raise NightdropError(
-                f"{home.working}: its tables are those of another version of nightdrop. Nothing was changed, and readers have "
-                "what was published last. `nightdrop rebuild` makes them again out of the archive; then run again."
-            )
         yield con
     except BaseException:
         con.close()

@@ -17,6 +17,9 @@ from validation.fields import Entity
 _EARLIER = pl.lit(-1, dtype=pl.Int64)
 """Position of what happened before the first date that is decided again."""
 
+_LIFE = ("id", "created_pos", "deleted_pos")
+"""What a life is, where children ask for nothing else of their parent."""
+
 VERDICTS = {
     "business_date": pl.Date(),
     "path": pl.String(),
@@ -81,12 +84,16 @@ class AsOf:
             ids=ids,
         )
 
-    def lives(self, entity: Entity, ids: pl.DataFrame, *, verdicts: pl.DataFrame | None = None) -> pl.DataFrame:
-        """Return the lives (columns `lives_schema`) of those ids; `verdicts`: what is known of them already, to ask less."""
-        found = _lives(self.con, entity, entity.table, ids)
+    def lives(self, entity: Entity, ids: pl.DataFrame, *, known: tuple[pl.DataFrame, pl.DataFrame] | None = None) -> pl.DataFrame:
+        """Return the lives (columns `lives_schema`) of those ids; `known`: their `records` and `verdicts`, to ask less."""
+        schema = lives_schema(entity)
+        if known is not None and len(schema) == len(_LIFE):
+            found = _made(entity, *known)
+        else:
+            found = _lives(self.con, entity, entity.table, ids)
         if found.is_empty():
-            return found.select(*lives_schema(entity))
-        events = self.verdicts(entity, found.select("id")) if verdicts is None else verdicts
+            return found.select(*schema)
+        events = self.verdicts(entity, found.select("id")) if known is None else known[1]
         # A drop that is no longer living has no rank: what it made is at no position that a living one has.
         placed = (
             events.filter((pl.col("was") == "applied") & pl.col("step").is_in(["create", "delete"]))
@@ -98,11 +105,8 @@ class AsOf:
         return (
             found.join(made, on="id", how="left")
             .join(ended, on="id", how="left")
-            .with_columns(
-                created_pos=pl.coalesce("made", "created_pos"),
-                deleted_pos=pl.when(pl.col("deleted_pos").is_not_null()).then(pl.coalesce("ended", "deleted_pos")),
-            )
-            .select(*lives_schema(entity))
+            .with_columns(created_pos=pl.coalesce("made", "created_pos"), deleted_pos=pl.coalesce("ended", "deleted_pos"))
+            .select(*schema)
         )
 
 
@@ -163,6 +167,18 @@ def _kept(entity: Entity) -> str:
 
 
 Standing = AsOf | Now
+
+
+def _made(entity: Entity, before: pl.DataFrame, verdicts: pl.DataFrame) -> pl.DataFrame:
+    """Return the records there are, columns `_LIFE`: those that stood before, and those that an applied event created since."""
+    created = verdicts.filter((pl.col("was") == "applied") & (pl.col("step") == "create"))
+    none = pl.lit(None, dtype=pl.Int64)
+    return pl.concat(
+        [
+            before.select("created_pos", "deleted_pos", id=entity.id).select(_LIFE),
+            created.select("id", created_pos=_EARLIER, deleted_pos=none),
+        ]
+    )
 
 
 def _versions(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import date, datetime, timedelta
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pipelines import database, gate, schema
 from pipelines.problems import NightdropError
@@ -163,10 +165,8 @@ FAULTS = {
     "events_unique": f"UPDATE events SET line = 1 WHERE {AT_D2} AND line = 2",
     "events_verdict": "UPDATE events SET verdict = 'undecided' WHERE line = 7",
     "rejections_unique": "INSERT INTO rejections SELECT * FROM rejections WHERE line = 7",
-    "rejected_in_rejections": "DELETE FROM rejections WHERE line = 7",
     "rejections_events": f"UPDATE events SET verdict = 'applied' WHERE {AT_D2} AND line = 6",
     "rejected_lines_unique": "INSERT INTO rejected_lines SELECT * FROM rejected_lines WHERE line = 7",
-    "rejected_in_rejected_lines": "DELETE FROM rejected_lines WHERE line = 7",
     "rejected_lines_events": f"UPDATE rejected_lines SET line = 5 WHERE {AT_D2}",
     "rejected_lines_length": "UPDATE rejected_lines SET byte_length = 3 WHERE line = 7",
     "warnings_unique": "INSERT INTO warnings SELECT * FROM warnings WHERE code = 'implausible_phone'",
@@ -209,8 +209,8 @@ def test_every_check_has_its_own_name_and_a_fault_that_trips_it():
         "UPDATE clients SET updated_on = DATE '2026-01-03' WHERE client_id = 'C1'",  # a gap
         "UPDATE past.clients SET updated_on = DATE '2026-01-02' WHERE client_id = 'C1'",
         "DELETE FROM past.clients WHERE client_id = 'C1'",  # the first is missing
+        "UPDATE past.clients SET created_on = DATE '2025-12-31' WHERE client_id = 'C1'",  # the one it was created with is missing
         "DELETE FROM clients WHERE client_id = 'C1'",  # the last is missing
-        "INSERT INTO clients SELECT * EXCLUDE (valid_from, valid_to) FROM past.clients WHERE client_id = 'C1'",  # two are open
         "UPDATE past.clients SET valid_to = DATE '2026-01-01' WHERE client_id = 'C1'",  # empty
         "UPDATE past.clients SET valid_to = DATE '2026-01-03' WHERE client_id = 'C1'",  # overlap
     ],
@@ -219,12 +219,98 @@ def test_versions_with_a_gap_or_an_overlap_trip_the_gate(warehouse, fault):
     assert "client_history_chain" in tripped(warehouse, fault)
 
 
+WALK = """
+    SELECT client_id FROM (
+        SELECT client_id, created_on, updated_on, valid_from, valid_to,
+            lead(valid_from) OVER versions AS starts, row_number() OVER versions = 1 AS first
+        FROM client_history WHERE valid_from >= $since OR valid_to >= $since
+        WINDOW versions AS (PARTITION BY client_id ORDER BY valid_from)
+    ) WHERE valid_from >= valid_to OR valid_to IS DISTINCT FROM starts OR updated_on <> valid_from
+        OR (first AND valid_from <> created_on AND valid_from >= $since)"""
+"""The chain of versions looked at one after the other: slower than the days on which they meet, and plain to see."""
+DAYS = [date(2026, 1, day) for day in range(1, 6)]
+CHAIN = [check for check in gate.CHECKS if check.name in ("clients_unique", "client_history_chain")]
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory):
+    con = database.connect(tmp_path_factory.mktemp("home") / "empty.duckdb")
+    schema.create(con)
+    yield con
+    con.close()
+
+
+def add_version(con, created, begins, ends):
+    version = {"client_id": "C1", **CLIENT, "created_on": created, "updated_on": begins}
+    if ends is None:
+        insert(con, "clients", **version)
+    else:
+        insert(con, past(ENTITIES["client"]), **version, valid_from=begins, valid_to=ends)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from(DAYS), st.sampled_from(DAYS), st.sampled_from([*DAYS, None])), max_size=5),
+    st.sampled_from([date.min, *DAYS]),
+)
+def test_what_a_walk_along_versions_finds_is_found_by_the_days_on_which_they_meet(empty, versions, since):
+    empty.execute("BEGIN")
+    try:
+        for version in versions:
+            add_version(empty, *version)
+        walked = empty.execute(WALK, {"since": since}).fetchall()
+        assert gate.failures(empty, since=since, checks=CHAIN) or not walked
+    finally:
+        empty.execute("ROLLBACK")
+
+
+@settings(deadline=None)
+@given(st.sets(st.sampled_from(DAYS), min_size=1), st.sampled_from([date.min, *DAYS]))
+def test_versions_that_follow_one_another_pass_the_gate(empty, days, since):
+    begins = sorted(days)
+    empty.execute("BEGIN")
+    try:
+        for day, ends in zip(begins, [*begins[1:], None], strict=True):
+            add_version(empty, begins[0], day, ends)
+        assert gate.failures(empty, since=since, checks=CHAIN) == []
+    finally:
+        empty.execute("ROLLBACK")
+
+
+def test_a_second_open_version_trips_the_gate(warehouse):
+    fault = "INSERT INTO clients SELECT * EXCLUDE (valid_from, valid_to) FROM past.clients WHERE client_id = 'C1'"
+    assert tripped(warehouse, fault) == {"clients_unique"}
+
+
+@pytest.mark.parametrize("since", [None, D1, D2])
+def test_two_chains_of_versions_that_meet_trip_the_gate(warehouse, since):
+    fault = "INSERT INTO past.clients SELECT * REPLACE (DATE '2025-12-31' AS valid_from, DATE '2025-12-31' AS updated_on)"
+    assert "client_history_chain" in tripped(warehouse, f"{fault} FROM past.clients WHERE client_id = 'C1'", since=since)
+
+
+@pytest.mark.parametrize("table", ["rejections", "rejected_lines"])
+def test_a_rejected_event_without_a_row_of_its_own_and_a_row_without_its_event_trip_the_gate(warehouse, table):
+    assert f"{table}_events" in tripped(warehouse, f"DELETE FROM {table} WHERE line = 7")
+    assert f"{table}_events" in tripped(warehouse, f"UPDATE {table} SET line = 5 WHERE line = 7")
+    assert f"{table}_events" in tripped(warehouse, f"UPDATE {table} SET path = 'b.jsonl' WHERE line = 7")
+
+
+@pytest.mark.parametrize("line", [11, 4_095, 4_096, 4_097, 2**40])
+def test_two_events_of_one_line_trip_the_gate_wherever_it_stands(warehouse, line):
+    """Lines are looked at in blocks: none may be told apart from itself, nor taken for one of another block."""
+    at = f"UPDATE events SET line = {line} WHERE business_date = DATE '2026-01-02' AND line"
+    apart = f"{at} = 2", f"UPDATE events SET line = {line} + 4096 WHERE {AT_D2} AND line = 3"
+    assert "events_unique" not in tripped(warehouse, *apart)
+    assert "events_unique" in tripped(warehouse, f"{at} IN (2, 3)")
+    assert "events_unique" in tripped(warehouse, f"{at} IN (2, 3)", since=D2)
+
+
 def test_since_leaves_alone_what_lies_wholly_before_it(warehouse):
     early = "UPDATE warnings SET code = 'other', line = 7 WHERE business_date = DATE '2026-01-01'"
     late = f"DELETE FROM rejections WHERE {AT_D2}"
     assert "warnings_events" in tripped(warehouse, early, since=D1)
     assert tripped(warehouse, early, since=D2) == set()
-    assert tripped(warehouse, late, since=D2) == {"rejected_in_rejections"}
+    assert tripped(warehouse, late, since=D2) == {"rejections_events"}
 
 
 @pytest.mark.parametrize("since", [None, D1, D2])
