@@ -12,7 +12,7 @@ from pipelines import schema
 from pipelines.database import connect
 from pipelines.home import Home
 from pipelines.mornings import mornings
-from pipelines.pages import date_page
+from pipelines.pages import date_page, refused_rows
 
 DAY = date(2026, 11, 16)
 _RAW = """'{"category": "client", "data": {"step": "create", "client_id": "CL-' || i || '", "name": "Jo Doe ' || i % 977 || '",
@@ -41,7 +41,7 @@ def main(count: int) -> None:
         for _ in range(3):
             wall, cpu = time.perf_counter(), time.process_time()
             (morning,) = mornings(con, [DAY])
-            page = date_page(morning, {}, {})
+            page = date_page(morning, {}, refused_rows(morning, {}))
             seconds = f"{time.perf_counter() - wall:.2f} s ({time.process_time() - cpu:.2f} s of CPU)"
             print(f"{count:,} rejections: {seconds}, {len(page):,} bytes")
         con.close()

@@ -15,6 +15,7 @@ from typing import Any
 import duckdb
 import polars as pl
 
+from pipelines import threads
 from pipelines.database import handed_over, query
 from pipelines.discovery import path_key
 from pipelines.rejected import IN_A_DROP, InHand
@@ -117,18 +118,20 @@ _WARNED = f"""
     QUALIFY row_number() OVER (PARTITION BY business_date, code ORDER BY path, line, field, value) <= {WARNINGS_SHOWN}
     ORDER BY business_date, code, path, line, field, value
 """
-_REJECTIONS = """
+_SHOWN = "last_path IS NULL OR path < last_path OR (path = last_path AND line <= last_line)"
+_REJECTIONS = f"""
     SELECT business_date, path, line, category, step, entity_id AS id, code, field, value, message,
            cause_date, cause_path, cause_line
     FROM rejections JOIN ends USING (business_date)
-    WHERE last_path IS NULL OR path < last_path OR (path = last_path AND line <= last_line)
+    WHERE {_SHOWN}
 """
 _LAST_LINE = """
     SELECT line FROM rejections WHERE business_date = $day AND path = $path ORDER BY line LIMIT 1 OFFSET $before
 """
 _LINES = f"""
     SELECT business_date, path, line, raw[:{_RAW_BYTES}] AS raw, octet_length(raw) AS length
-    FROM rejected_lines SEMI JOIN shown USING (business_date, path, line)
+    FROM rejected_lines JOIN ends USING (business_date)
+    WHERE {_SHOWN}
 """
 
 
@@ -204,39 +207,51 @@ def _batches(con: duckdb.DuckDBPyConnection, days: Sequence[date]) -> Iterator[l
 
 def _together(con: duckdb.DuckDBPyConnection, days: list[date]) -> Iterator[Morning]:
     frame = pl.DataFrame({"business_date": days}, schema={"business_date": pl.Date()})
-    with handed_over(con, days=frame):
-        drops, reasons, fields, paths = (_by_day(query(con, sql)) for sql in (_DROPS, _REASONS, _FIELDS, _PATHS))
-        followed, flips, closed = (_by_day(query(con, sql)) for sql in (_FOLLOWED, _FLIPS, _CLOSED))
-        causes = _causes(con)
-        warnings = _with_examples(_by_day(query(con, _WARNINGS)), query(con, _WARNED))
+    # What is counted is asked for beside the rejections themselves: DuckDB answers each question on one core.
+    with con.cursor() as cursor, threads.pool(1) as beside:
+        counting = beside.submit(_counted, cursor, frame)
+        with handed_over(con, days=frame):
+            drops, paths = (_by_day(query(con, sql)) for sql in (_DROPS, _PATHS))
         rejections = _rejections(con, {day: paths[day] for day in days})
+        counted = counting.result()
     for day in days:
         yield Morning(
             day,
             sorted(drops[day], key=_edition),
-            reasons[day],
-            fields[day],
-            sorted(paths[day], key=lambda row: path_key(row["path"])),
-            (followed[day] or [{"causes": 0, "followers": 0, "roots": 0}])[0],
-            causes[day],
-            _by_path(flips[day]),
-            _by_path(closed[day]),
-            warnings[day],
-            rejections.get((day,), pl.DataFrame(schema=_rejection_schema(rejections))),
+            paths=sorted(paths[day], key=lambda row: path_key(row["path"])),
+            rejections=rejections.get((day,), pl.DataFrame(schema=_rejection_schema(rejections))),
+            **{name: rows[day] for name, rows in counted.items() if day in rows},
         )
+
+
+def _counted(con: duckdb.DuckDBPyConnection, days: pl.DataFrame) -> dict[str, dict[date, Any]]:
+    """Return the other fields of `Morning` by date; a date is missing where it has nothing to tell."""
+    with handed_over(con, days=days):
+        reasons, fields, followed, flips, closed = (
+            _by_day(query(con, sql)) for sql in (_REASONS, _FIELDS, _FOLLOWED, _FLIPS, _CLOSED)
+        )
+        return {
+            "reasons": reasons,
+            "fields": fields,
+            "followed": {day: row for day, (row,) in followed.items()},
+            "causes": _causes(con),
+            "flips": {day: _by_path(rows) for day, rows in flips.items()},
+            "corrections": {day: _by_path(rows) for day, rows in closed.items()},
+            "warnings": _with_examples(_by_day(query(con, _WARNINGS)), query(con, _WARNED)),
+        }
 
 
 def _rejections(con: duckdb.DuckDBPyConnection, paths: dict[date, list[Row]]) -> dict[tuple[object, ...], pl.DataFrame]:
     """Return the reasons with their lines, by date, in the order of positions; of each date the first `SHOWN_AT_MOST`."""
     ends = [(day, *_end(con, day, rows)) for day, rows in paths.items()]
     schema = {"business_date": pl.Date(), "last_path": pl.String(), "last_line": pl.Int64()}
-    found = query(con, _REJECTIONS, ends=pl.DataFrame(ends, schema=schema, orient="row"))
+    with handed_over(con, ends=pl.DataFrame(ends, schema=schema, orient="row")):
+        found, lines = query(con, _REJECTIONS), query(con, _LINES)
     if any(path is not None for _, path, _ in ends):
         # Only the last line of a date can have reasons too many.
         found = found.sort("business_date", "path", *IN_A_DROP, nulls_last=True)
         found = found.filter(pl.int_range(pl.len()).over("business_date") < SHOWN_AT_MOST)
     key = ["business_date", "path", "line"]
-    lines = query(con, _LINES, shown=found.select(key).unique())
     paths_found = sorted(found["path"].unique(), key=path_key)
     order = pl.DataFrame({"path": paths_found, "rank": range(len(paths_found))}, schema={"path": pl.String(), "rank": pl.Int64()})
     told = found.join(lines, on=key, how="left").join(order, on="path", how="left")

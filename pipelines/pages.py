@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -32,23 +32,39 @@ _DROPS_OPEN = 60
 _SIZES = ("bytes", "KiB", "MiB", "GiB", "TiB")
 
 
+class RefusedRows(NamedTuple):
+    """The rejections of a date as they stand in its page."""
+
+    static: list[Row]
+    """The first ones, for plain HTML."""
+    script: tuple[str, Markup]
+    """All: the type of a script element and what is in it."""
+
+
+def refused_rows(morning: Morning, columns: Columns, sources: Sources = ANYBODY) -> RefusedRows | None:
+    """Return the rejections of a date made ready for its page, by far the most work on it; None when there are none.
+
+    `columns`: of the CSV drops with rejections. `sources`: what is said of those who send.
+    """
+    if morning.rejections.is_empty():
+        return None
+    again = _corrected_in_vain(morning.corrections)
+    data = rejection_rows(morning.day.isoformat(), morning.rejections, columns, again, sources)
+    return RefusedRows(static_rows(data), as_script(data))
+
+
 def date_page(
     morning: Morning,
     bounces: Mapping[tuple[str, str], Bounce],
-    columns: Columns,
+    refused: RefusedRows | None,
     *,
     sources: Sources = ANYBODY,
     expected: Sequence[Due] = (),
 ) -> bytes:
-    """Return the page of one business date; `bounces` by path and SHA-256, `columns` of the CSV drops with rejections.
+    """Return the page of one business date; `bounces` by path and SHA-256, `refused` as `refused_rows` made it.
 
     `sources`: what is said of those who send; `expected`: which drops were to come.
     """
-    day = morning.day.isoformat()
-    data = None
-    reasons = sum(row["reasons"] for row in morning.reasons)
-    if not morning.rejections.is_empty():
-        data = rejection_rows(day, morning.rejections, columns, _corrected_in_vain(morning.corrections), sources)
     totals = morning.totals
     told = headline(
         drops=totals["drops"],
@@ -70,7 +86,7 @@ def date_page(
         followed=morning.followed,
         causes=[_cause(row) for row in morning.causes],
         codes=[row | {"href": link(code=row["code"])} for row in morning.reasons],
-        reasons=reasons,
+        reasons=sum(row["reasons"] for row in morning.reasons),
         by_field=_by_field(morning.fields),
         by_source=_by_source(morning.paths, sources),
         flips=morning.flips,
@@ -78,10 +94,10 @@ def date_page(
         corrections=morning.corrections,
         closed_shown=CLOSED_SHOWN,
         warnings=morning.warnings,
-        static=static_rows(data) if data else [],
+        static=refused.static if refused else [],
         static_count=STATIC_ROWS,
         shown_at_most=SHOWN_AT_MOST,
-        data=data and as_script(data),
+        data=refused and refused.script,
     )
 
 

@@ -9,26 +9,29 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from concurrent.futures import Executor, Future
+from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import duckdb
 
+from pipelines import threads
 from pipelines.archive import Archive
 from pipelines.blocks import content_length
 from pipelines.bounce import (
     BOUNCE_FILE,
     REASONS_SUFFIX,
     Bounce,
+    Opening,
     bounce_name,
     opening,
     set_aside_if_edited,
     write_bounce,
     write_whole,
 )
-from pipelines.calendar import NOBODY_EXPECTED, Attendance, Missing
+from pipelines.calendar import NOBODY_EXPECTED, Attendance, Due, Missing
 from pipelines.csvs import columns_named
 from pipelines.discovery import drop_format, path_key
 from pipelines.excerpts import columns_of
@@ -40,19 +43,31 @@ from pipelines.rejected import InWarehouse, Original
 from pipelines.sources import Sources
 from pipelines.summary import WHAT_NEXT
 
+if TYPE_CHECKING:
+    from pipelines.pages import RefusedRows
+
 SUMMARY = "summary.json"
 PAGE = "index.html"
 UNDATED = "undated"
+_MANY = 5_000
+"""So many rejections of a date make its page worth a thread of its own."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
-@dataclass(slots=True)
-class _Issued:
-    """The bounces of a date, and what the page needs to know of their originals."""
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    """A drop with rejections: how it is bounced, and what the page needs to know of it."""
 
-    bounces: dict[tuple[str, str], Bounce] = field(default_factory=dict)
-    """By path and SHA-256 of the originals."""
-    columns: dict[str, dict[str, int]] = field(default_factory=dict)
-    """Path of a CSV drop -> column -> its place."""
+    original: Original
+    name: str
+    """Of its bounce."""
+    begins: Opening
+    header: bytes
+    """Of a CSV drop, without its line end."""
+    columns: dict[str, int]
+    """Column of a CSV drop -> its place."""
 
 
 def write_reports(
@@ -74,12 +89,25 @@ def write_reports(
     folder.mkdir(mode=0o750, parents=True, exist_ok=True)
     files: list[Path] = []
     days = sorted(set(dates))
-    for morning in mornings(con, days):
-        files += _write_date(con, home, morning, settings or Settings(), calendar)
-        advance()
-    without_date = undated(con)
+    with threads.pool(1) as beside:
+        desk = _Desk(con, home, settings or Settings(), calendar, beside)
+        under_way: Future[list[Path]] | None = None
+        for morning in mornings(con, days):
+            following = desk.write_date(morning)
+            if under_way:
+                files += under_way.result()
+                advance()
+            under_way = following
+        without_date = undated(con)
+        index = _index(con, folder / PAGE, without_date, calendar, new=bool(days))
+        if under_way:
+            files += under_way.result()
+            advance()
     files += _write_undated(without_date, folder / UNDATED)
-    files += _write_index(con, folder, without_date, calendar, new=bool(days))
+    if index is None:
+        (folder / PAGE).unlink(missing_ok=True)
+    else:
+        files.append(put(folder / PAGE, index))
     sync_folder(folder)
     return files
 
@@ -92,29 +120,77 @@ def make_ready() -> None:
     charts.make_ready()
 
 
-def _write_date(
-    con: duckdb.DuckDBPyConnection, home: Home, morning: Morning, settings: Settings, calendar: Attendance
-) -> list[Path]:
-    folder = home.reports / morning.day.isoformat()
-    issued = _issued(folder)
-    expected = list(calendar.on(morning.day))
-    if not morning.drops and not expected:
-        _clear(folder, issued, keep=frozenset())
-        return []
-    from pipelines.pages import date_page
+@dataclass(frozen=True, slots=True)
+class _Desk:
+    """Where the reports of all dates are made. Bounces are the work of one thread and pages that of another: about half each."""
 
-    folder.mkdir(mode=0o750, exist_ok=True)
-    now = _write_bounces(con, home, folder, morning, issued=issued, sources=settings.sources)
-    files = [folder / name for bounce in now.bounces.values() for name in (bounce.name, bounce.name + REASONS_SUFFIX)]
-    _clear(folder, issued, keep={file.name for file in files} | {SUMMARY, PAGE})
-    page = put(folder / PAGE, date_page(morning, now.bounces, now.columns, sources=settings.sources, expected=expected))
-    told = {
-        "missing": _as_told(calendar.missing_on(morning.day)),
-        "expected": [asdict(due) | {"by": due.by.isoformat()} for due in expected],
-    }
-    files += [page, _write_summary(folder, _summary(morning, now.bounces) | told)]
-    sync_folder(folder)
-    return files
+    con: duckdb.DuckDBPyConnection
+    home: Home
+    settings: Settings
+    calendar: Attendance
+    beside: Executor
+    """One thread: of two pages the second waits for the first."""
+
+    def write_date(self, morning: Morning) -> Future[list[Path]]:
+        """Write the bounces of a date; return what is there once its page and summary are too, which others may wait for."""
+        folder = self.home.reports / morning.day.isoformat()
+        issued = _issued(folder)
+        expected = list(self.calendar.on(morning.day))
+        if not morning.drops and not expected:
+            return _done_at_once(_clear, folder, issued, keep=frozenset())
+        from pipelines.pages import refused_rows
+
+        folder.mkdir(mode=0o750, exist_ok=True)
+        drops = _refused_drops(Archive(self.home.archive), morning, self.settings.sources)
+        columns = {drop.original.path: drop.columns for drop in drops}
+        start = self.beside.submit if len(morning.rejections) >= _MANY else _done_at_once
+        rows = start(refused_rows, morning, columns, self.settings.sources)
+        bounces = self._write_bounces(folder, morning, drops, issued)
+        kept = {name for bounce in bounces.values() for name in (bounce.name, bounce.name + REASONS_SUFFIX)}
+        _clear(folder, issued, keep=kept | {SUMMARY, PAGE})
+        return start(self._finish, folder, morning, expected, bounces, rows)
+
+    def _write_bounces(
+        self, folder: Path, morning: Morning, drops: list[_Refused], issued: dict[str, str]
+    ) -> dict[tuple[str, str], Bounce]:
+        """Write the bounces, each remembered before anybody can take it; return them by path and SHA-256 of the originals."""
+        archive, in_hand = Archive(self.home.archive), morning.in_hand()
+        bounces = {}
+        for drop in drops:
+            day, path, sha256 = drop.original.business_date, drop.original.path, drop.original.sha256
+            refused = in_hand.get(path) or InWarehouse(self.con, drop.original, archive)
+            remember(self.home, Issue(drop.name, day, path, sha256, drop.header), refused.slots())
+            bounces[path, sha256] = write_bounce(folder, refused, drop.begins, name=drop.name, issued=issued.get(drop.name))
+        return bounces
+
+    def _finish(
+        self,
+        folder: Path,
+        morning: Morning,
+        expected: list[Due],
+        bounces: dict[tuple[str, str], Bounce],
+        rows: Future[RefusedRows | None],
+    ) -> list[Path]:
+        """Write a date's page and summary; return all its files."""
+        from pipelines.pages import date_page
+
+        page = date_page(morning, bounces, rows.result(), sources=self.settings.sources, expected=expected)
+        told = {
+            "missing": _as_told(self.calendar.missing_on(morning.day)),
+            "expected": [asdict(due) | {"by": due.by.isoformat()} for due in expected],
+        }
+        names = (name for bounce in bounces.values() for name in (bounce.name, bounce.name + REASONS_SUFFIX))
+        files = [*(folder / name for name in names), put(folder / PAGE, page)]
+        files.append(_write_summary(folder, _summary(morning, bounces) | told))
+        sync_folder(folder)
+        return files
+
+
+def _done_at_once(work: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> Future[T]:
+    """Do what is too little to be done beside something else: two threads that run Python in turns cost a quarter more."""
+    done: Future[T] = Future()
+    done.set_result(work(*arguments, **options))
+    return done
 
 
 def days_told_otherwise(home: Home, calendar: Attendance) -> set[date]:
@@ -143,43 +219,31 @@ def _write_undated(drops: list[Row], folder: Path) -> list[Path]:
     return [summary]
 
 
-def _write_index(
-    con: duckdb.DuckDBPyConnection, folder: Path, without_date: list[Row], calendar: Attendance, *, new: bool
-) -> list[Path]:
-    """Write the page over all dates; it stays while no date was written and nothing else it tells of came or went."""
-    place = folder / PAGE
+def _index(
+    con: duckdb.DuckDBPyConnection, place: Path, without_date: list[Row], calendar: Attendance, *, new: bool
+) -> bytes | None:
+    """Return the page over all dates; it stays while no date was written and nothing else it tells of came or went."""
     from pipelines.calendar_page import calendar_page, is_of
 
-    if not new and place.exists() and is_of(place.read_bytes(), without_date, calendar):
-        return [place]
-    page = calendar_page(con, without_date, calendar)
-    if page is None:
-        place.unlink(missing_ok=True)
-        return []
-    return [put(place, page)]
+    if not new and place.exists() and is_of(page := place.read_bytes(), without_date, calendar):
+        return page
+    return calendar_page(con, without_date, calendar)
 
 
-def _write_bounces(
-    con: duckdb.DuckDBPyConnection, home: Home, folder: Path, morning: Morning, *, issued: dict[str, str], sources: Sources
-) -> _Issued:
-    """Write the bounces; each is remembered before anybody can take it away."""
-    archive = Archive(home.archive)
-    now = _Issued()
-    in_hand = morning.in_hand()
+def _refused_drops(archive: Archive, morning: Morning, sources: Sources) -> list[_Refused]:
+    """Return the drops to bounce, by position."""
     rejected = {row["path"] for row in morning.paths}
     # A rejected correction is in a file of its own: the bounce is that of the drop it corrects.
     originals = {(d["path"], d["sha256"]) for d in morning.drops if d["status"] == "applied" and d["path"] in rejected}
+    drops: list[_Refused] = []
     for path, sha256 in sorted(originals, key=lambda original: (path_key(original[0]), original[1])):
-        name = bounce_name(path, sha256, taken={bounce.name for bounce in now.bounces.values()})
         original, dialect = Original(morning.day, path, sha256), sources.dialect_of(path)
+        name = bounce_name(path, sha256, taken={drop.name for drop in drops})
         begins = opening(original, archive, dialect.delimiter)
         header = begins.header[: content_length(begins.header)]
-        refused = in_hand.get(path) or InWarehouse(con, original, archive)
-        remember(home, Issue(name, morning.day, path, sha256, header), refused.slots())
-        now.bounces[path, sha256] = write_bounce(folder, refused, begins, name=name, issued=issued.get(name))
-        if drop_format(path.rpartition("/")[2]) and header:
-            now.columns[path] = columns_of(columns_named(header, dialect))
-    return now
+        columns = columns_of(columns_named(header, dialect)) if drop_format(path.rpartition("/")[2]) and header else {}
+        drops.append(_Refused(original, name, begins, header, columns))
+    return drops
 
 
 def put(place: Path, content: bytes) -> Path:
@@ -234,10 +298,10 @@ def _issued(folder: Path) -> dict[str, str]:
         return {}
 
 
-def _clear(folder: Path, issued: dict[str, str], *, keep: frozenset[str] | set[str]) -> None:
+def _clear(folder: Path, issued: dict[str, str], *, keep: frozenset[str] | set[str]) -> list[Path]:
     """Remove the files of an earlier decision, and the folder when nothing is left; what a person made stays."""
     if not folder.is_dir():
-        return
+        return []
     for file in list(folder.iterdir()):
         if file.name in keep or not (file.name in (SUMMARY, PAGE) or BOUNCE_FILE.fullmatch(file.name)):
             continue
@@ -249,3 +313,4 @@ def _clear(folder: Path, issued: dict[str, str], *, keep: frozenset[str] | set[s
             sync_folder(folder)
         else:
             folder.rmdir()
+    return []

@@ -58,6 +58,8 @@ class Counted:
         self._con.close()
 
     def __getattr__(self, name: str) -> Any:
+        if name == "cursor":
+            return lambda: Counted(self._con.cursor(), self._counted)
         if name in ("execute", "sql"):
             self._counted["statements"] += 1
         return getattr(self._con, name)
