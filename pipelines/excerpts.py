@@ -68,9 +68,8 @@ def place_in_json(text: str, code: str, field: str | None, value: str | None) ->
         return again[-1] if again else _NOWHERE
     if field is None:
         return _NOWHERE
-    first, key = None, _key(field)
-    found = key.search(text)  # of ten lines nine have no second one to look for
-    while found:
+    first = None
+    for found in _key(field).finditer(text):
         start, end = found.span(1)
         sent = found[1]
         if sent[0] == '"':
@@ -80,14 +79,14 @@ def place_in_json(text: str, code: str, field: str | None, value: str | None) ->
             return start, end
         elif sent in "[{":
             end = _end_of_container(text, start)
-        first, found = first or (start, end), key.search(text, found.end())
+        first = first or (start, end)
     return first or _NOWHERE
 
 
 def place_in_csv(text: str, code: str, field: str | None, columns: Mapping[str, int], *, delimiter: str = ",") -> tuple[int, int]:
     """Return from where to where the offending cell stands in a CSV record, by its column's place in the header."""
     field = "category" if code == "unknown_category" else field
-    at = next((columns[name] for name in spellings(field or "") if name in columns), None)
+    at = next((columns[name] for name in _spellings(field or "") if name in columns), None)
     if at is None:
         return _NOWHERE
     start, form = 0, _cell(delimiter)
@@ -125,13 +124,12 @@ def _cell(delimiter: str) -> re.Pattern[str]:
 
 @cache
 def _key(field: str) -> re.Pattern[str]:
-    names = "|".join(map(re.escape, spellings(field)))
+    names = "|".join(map(re.escape, _spellings(field)))
     return re.compile(rf'"(?:{names})"\s*:\s*{_SCALAR_OR_OPENING}')
 
 
 @cache
-def spellings(field: str) -> tuple[str, ...]:
-    """Return the names that a field may have in a line, its own first."""
+def _spellings(field: str) -> tuple[str, ...]:
     aliases = {f.alias for entity in ENTITIES.values() for f in entity.fields if f.name == field and f.alias}
     return (field, *sorted(aliases))
 

@@ -187,7 +187,7 @@ class _Desk:
 
 
 def _done_at_once(work: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> Future[T]:
-    """Do what is too little to be done beside something else: two threads that run Python in turns cost a quarter more."""
+    """Do what is too little to be done beside something else."""
     done: Future[T] = Future()
     done.set_result(work(*arguments, **options))
     return done

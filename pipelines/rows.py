@@ -14,7 +14,6 @@ from markupsafe import Markup
 from pipelines.dialects import PLAIN, Dialect
 from pipelines.discovery import drop_format
 from pipelines.excerpts import WHOLE, excerpt, place_in_csv, place_in_json, place_of_bad_bytes, visible
-from pipelines.marking import places_in_json
 from pipelines.sources import ANYBODY, Sources
 
 STATIC_ROWS = 50
@@ -22,8 +21,6 @@ STATIC_ROWS = 50
 PACKED_FROM = 1_000_000
 """Bytes of JSON from which on they are packed: a page of 40,000 rejections is 15 MB else."""
 
-_IN_COLUMNS = 5_000
-"""So many reasons are marked in whole columns; of fewer each is quicker looked at by itself."""
 _SOUGHT = ("record", "path", "code", "field", "value")
 
 Columns = Mapping[str, Mapping[str, int]]
@@ -41,16 +38,11 @@ class Words(NamedTuple):
     @classmethod
     def of(cls, message: str) -> Words:
         """Cut `what is wrong; probably …; wanted …` apart; what a value brings into it stands before the last of each."""
-        return cls(*_parts(message))
-
-
-def _parts(message: str) -> tuple[str, str, str]:
-    """Return what `Words` are made of."""
-    wrong, found, wanted = visible(message).rpartition("; wanted ")
-    if not found:
-        wrong, wanted = wanted, ""
-    said, found, meant = wrong.rpartition("; probably ")
-    return (said, meant, wanted) if found else (meant, "", wanted)
+        wrong, found, wanted = visible(message).rpartition("; wanted ")
+        if not found:
+            wrong, wanted = wanted, ""
+        said, found, meant = wrong.rpartition("; probably ")
+        return cls(said, meant, wanted) if found else cls(meant, "", wanted)
 
 
 def rejection_rows(
@@ -81,7 +73,7 @@ def rejection_rows(
         "fields": list(map(visible, fields)),
         "categories": list(map(visible, categories)),
         "steps": list(map(visible, steps)),
-        "messages": list(map(_parts, messages)),
+        "messages": [tuple(Words.of(message)) for message in messages],
         "causes": causes,
         "raws": raws,
         "cut": cut,
@@ -131,20 +123,18 @@ def _excerpts(
     texts = [raw.decode(encoding, "backslashreplace") for raw, encoding in zip(in_bytes, encodings, strict=True)]
     lost = [(length or 0) - len(raw) for raw, length in zip(in_bytes, records["length"].to_list(), strict=True)]
     plain = [not missing and len(text) <= WHOLE and text.isprintable() for text, missing in zip(texts, lost, strict=True)]
-    starts, ends, unsure = _marked_in_columns(told, texts, plain)
     finders = {path: _finder(path, columns.get(path, {}), dialect) for path, dialect in written.items()}
-    for row, record, path, code, field, value in unsure.select("row", *_SOUGHT).iter_rows():
-        starts[row], ends[row] = finders[path](in_bytes[record], texts[record], code, field, value)
-    if all(plain):  # nearly always; then each line stands there once and whole
-        return told["record"].to_list(), starts, ends, texts, {}
     whole: dict[int, int] = {}
-    places = []
+    places, starts, ends = [], [], []
     raws: list[str] = []
     cut: dict[str, tuple[int, int]] = {}
-    for row, record in enumerate(told["record"].to_list()):
-        text, before, after = texts[record], 0, 0
-        if not plain[record]:
-            text, starts[row], ends[row], before, after = excerpt(text, (starts[row], ends[row]))
+    for record, path, code, field, value in zip(*(told[name].to_list() for name in _SOUGHT), strict=True):
+        start, end = finders[path](in_bytes[record], texts[record], code, field, value)
+        if plain[record]:
+            before = after = 0
+            text = texts[record]
+        else:
+            text, start, end, before, after = excerpt(texts[record], (start, end))
             after += lost[record]
         if before or after:
             place = len(raws)
@@ -154,20 +144,9 @@ def _excerpts(
             place = whole[record] = len(raws)
             raws.append(text)
         places.append(place)
+        starts.append(start)
+        ends.append(end)
     return places, starts, ends, raws, cut
-
-
-def _marked_in_columns(told: pl.DataFrame, texts: list[str], plain: list[bool]) -> tuple[list[int], list[int], pl.DataFrame]:
-    """Return per reason from where to where its value stands, and the reasons (`row`) of which that is still to be found."""
-    numbered = told.with_row_index("row")
-    if len(told) < _IN_COLUMNS:
-        return [0] * len(told), [0] * len(told), numbered
-    shown = pl.Series([text if whole else None for text, whole in zip(texts, plain, strict=True)], dtype=pl.String())
-    in_json = ~pl.col("path").is_in([path for path in told["path"].unique() if _is_csv(path)])
-    asked = told.select("code", "field", "value", text=pl.when(in_json).then(shown.gather(told["record"])))
-    found = places_in_json(asked)
-    starts, ends = (found[name].fill_null(0).to_list() for name in ("start", "end"))
-    return starts, ends, numbered.filter(found["start"].is_null())
 
 
 def static_rows(data: Mapping[str, Any], count: int = STATIC_ROWS) -> list[dict[str, Any]]:
