@@ -76,6 +76,13 @@ def bounce_name(path: str, sha256: str, *, taken: Collection[str] = ()) -> str:
     return digest + end + tail
 
 
+def put(place: Path, content: bytes) -> Path:
+    """Put a file in its place; one that is there with these bytes is left alone."""
+    if not place.is_file() or place.read_bytes() != content:
+        write_whole(place, [content])
+    return place
+
+
 def write_bounce(
     folder: Path, rejected: Rejected, begins: Opening, *, name: str, issued: str | None = None, reasons: Reasons | None = None
 ) -> Bounce:

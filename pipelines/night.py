@@ -17,10 +17,11 @@ from pipelines.files import private_folder, secret
 from pipelines.home import Home, Settings
 from pipelines.moment import Moment
 from pipelines.publishing import publish, publish_masked, withdraw
-from pipelines.reporting import days_told_otherwise, make_ready, write_reports
+from pipelines.reporting import make_ready, write_reports
 from pipelines.shift import Outcome, Shift, working_warehouse
 from pipelines.steps import Steps
 from pipelines.summary import Night, Progress, StepRunner
+from pipelines.told import days_told_otherwise
 
 
 def run_night(

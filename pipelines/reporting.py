@@ -7,13 +7,12 @@ nothing is known loses its report.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, Future
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import duckdb
 
@@ -27,11 +26,11 @@ from pipelines.bounce import (
     Opening,
     bounce_name,
     opening,
+    put,
     set_aside_if_edited,
     write_bounce,
-    write_whole,
 )
-from pipelines.calendar import NOBODY_EXPECTED, Attendance, Due, Missing
+from pipelines.calendar import NOBODY_EXPECTED, Attendance, Due
 from pipelines.csvs import columns_named
 from pipelines.discovery import drop_format, path_key
 from pipelines.excerpts import columns_of
@@ -41,12 +40,11 @@ from pipelines.issues import Issue, remember
 from pipelines.mornings import Morning, Row, mornings, undated
 from pipelines.rejected import InWarehouse, Original
 from pipelines.sources import Sources
-from pipelines.summary import WHAT_NEXT
+from pipelines.told import SUMMARY, issued_in, of_date, of_no_date, write_summary
 
 if TYPE_CHECKING:
     from pipelines.pages import RefusedRows
 
-SUMMARY = "summary.json"
 PAGE = "index.html"
 UNDATED = "undated"
 _MANY = 5_000
@@ -134,7 +132,7 @@ class _Desk:
     def write_date(self, morning: Morning) -> Future[list[Path]]:
         """Write the bounces of a date; return what is there once its page and summary are too, which others may wait for."""
         folder = self.home.reports / morning.day.isoformat()
-        issued = _issued(folder)
+        issued = issued_in(folder)
         expected = list(self.calendar.on(morning.day))
         if not morning.drops and not expected:
             return _done_at_once(_clear, folder, issued, keep=frozenset())
@@ -175,13 +173,9 @@ class _Desk:
         from pipelines.pages import date_page
 
         page = date_page(morning, bounces, rows.result(), sources=self.settings.sources, expected=expected)
-        told = {
-            "missing": _as_told(self.calendar.missing_on(morning.day)),
-            "expected": [asdict(due) | {"by": due.by.isoformat()} for due in expected],
-        }
         names = (name for bounce in bounces.values() for name in (bounce.name, bounce.name + REASONS_SUFFIX))
         files = [*(folder / name for name in names), put(folder / PAGE, page)]
-        files.append(_write_summary(folder, _summary(morning, bounces) | told))
+        files.append(write_summary(folder, of_date(morning, bounces, self.calendar)))
         sync_folder(folder)
         return files
 
@@ -193,28 +187,12 @@ def _done_at_once(work: Callable[P, T], *arguments: P.args, **options: P.kwargs)
     return done
 
 
-def days_told_otherwise(home: Home, calendar: Attendance) -> set[date]:
-    """Return the dates whose report says of missing drops something else than the calendar does now."""
-    return {day for day in calendar.days() if _as_told(calendar.missing_on(day)) != _told_missing(home.reports / str(day))}
-
-
-def _as_told(missing: Sequence[Missing]) -> list[Row]:
-    return [{"source": late.source, "by": late.by.isoformat()} for late in missing]
-
-
-def _told_missing(folder: Path) -> Any:
-    try:
-        return json.loads((folder / SUMMARY).read_bytes()).get("missing", [])
-    except (OSError, ValueError, AttributeError):
-        return []  # no report, or not ours any more
-
-
 def _write_undated(drops: list[Row], folder: Path) -> list[Path]:
     if not drops:
         _clear(folder, {}, keep=frozenset())
         return []
     folder.mkdir(mode=0o750, exist_ok=True)
-    summary = _write_summary(folder, {"business_date": None, "held": _held(drops)})
+    summary = write_summary(folder, of_no_date(drops))
     sync_folder(folder)
     return [summary]
 
@@ -244,58 +222,6 @@ def _refused_drops(archive: Archive, morning: Morning, sources: Sources) -> list
         columns = columns_of(columns_named(header, dialect)) if drop_format(path.rpartition("/")[2]) and header else {}
         drops.append(_Refused(original, name, begins, header, columns))
     return drops
-
-
-def put(place: Path, content: bytes) -> Path:
-    """Put a file in its place; one that is there with these bytes is left alone."""
-    if not place.is_file() or place.read_bytes() != content:
-        write_whole(place, [content])
-    return place
-
-
-def _summary(morning: Morning, bounces: dict[tuple[str, str], Bounce]) -> dict[str, Any]:
-    drops = []
-    for drop in morning.drops:
-        bounce = bounces.get((drop["path"], drop["sha256"])) if drop["status"] == "applied" else None
-        told = bounce and {"file": bounce.name, "sha256": bounce.sha256, "lines": bounce.lines}
-        drops.append(drop | {"bounce": told})
-    causes = {"causes": morning.followed["causes"], "followers": morning.followed["followers"]}
-    return {
-        "business_date": morning.day,
-        "totals": morning.totals,
-        "drops": drops,
-        "held": _held(morning.drops),
-        "reasons": _without(morning.reasons, "example"),
-        "fields": morning.fields,
-        "root_causes": {**causes, "most_followed": _without(morning.causes, "some", "messages")},
-        "flips": _without(morning.flips, "of"),
-        "warnings": _without(morning.warnings, "some"),
-    }
-
-
-def _without(rows: list[Row], *names: str) -> list[Row]:
-    return [{name: value for name, value in row.items() if name not in names} for row in rows]
-
-
-def _held(drops: list[Row]) -> list[Row]:
-    held = [drop for drop in drops if drop["status"] == "held"]
-    names = ("path", "sha256", "bytes", "reason", "detail")
-    return [{name: drop[name] for name in names} | {"what_next": WHAT_NEXT.get(drop["reason"])} for drop in held]
-
-
-def _write_summary(folder: Path, summary: dict[str, Any]) -> Path:
-    text = json.dumps(summary, ensure_ascii=False, indent=2, default=str) + "\n"
-    return put(folder / SUMMARY, text.encode("utf-8", "backslashreplace"))
-
-
-def _issued(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of each bounce that the report there now has issued, by name."""
-    try:
-        drops = json.loads((folder / SUMMARY).read_bytes())["drops"]
-        return {drop["bounce"]["file"]: drop["bounce"]["sha256"] for drop in drops if drop["bounce"]}
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        # No report yet, or not ours any more: then nothing there was issued by it.
-        return {}
 
 
 def _clear(folder: Path, issued: dict[str, str], *, keep: frozenset[str] | set[str]) -> list[Path]:
