@@ -25,7 +25,7 @@ _SETTINGS = """\
 # max_line = "128MiB"
 
 # How many uncompressed bytes are read and checked at a time; eight times as many are decided at a time.
-# chunk_bytes = "16MiB"
+# chunk_bytes = "24MiB"
 
 # Publish warehouse.masked.duckdb beside the warehouse: the same tables, with tokens for what identifies a person.
 # publish_masked = false
