@@ -12,7 +12,7 @@ from concurrent.futures import Executor, Future
 from dataclasses import replace
 from datetime import date
 from threading import Lock
-from typing import Self
+from typing import NamedTuple, Self
 
 import duckdb
 import polars as pl
@@ -33,10 +33,17 @@ from validation.entities import ENTITIES
 from validation.fields import Entity
 from validation.rulebook import RuleBook
 
-_Part = tuple[Sequence[Entity], Logged, bool]
-"""Its entities, what the log has of it, and whether children will ask for its records."""
 _OTHERS = 8
 """Who stays is decided again along with a large change when it is less than so many times as large."""
+
+
+class _Part(NamedTuple):
+    """What is decided at a time."""
+
+    entities: Sequence[Entity]
+    events: Logged
+    has_children: bool = False
+    """Whether parts that come later ask for its records."""
 
 
 def is_for_append(change: Living, sizes: Mapping[tuple[str, str], int], part_bytes: int) -> bool:
@@ -87,12 +94,12 @@ def append(
     taken = _Taken()
     with threads.pool(1) as reader, _Writer(con, places, since, moment) as writer:
         stands = standing.Now(con, writer.turn)
-        for entities, events, has_children in _read_ahead(_parts(log, units, change.fixes, part_bytes), reader):
-            decision = decide_some(stands, entities, events, ranks, rules, source_of=source_of)
+        for part in _read_ahead(_parts(log, units, change.fixes, part_bytes), reader):
+            decision = decide_some(stands, part.entities, part.events, ranks, rules, source_of=source_of)
             ledger.expect(decision)
             writer.write(decision)
             taken.note(decision)
-            if has_children:
+            if part.has_children:
                 for stage in decision.stages:
                     stands.keep(stage.entity, stage.settled.lives)
         conservation.of_the_log(taken.events, int(added["records"].sum()))
@@ -106,31 +113,31 @@ def append(
 
 
 def _parts(log: EventLog, units: pl.DataFrame, fixes: pl.DataFrame, part_bytes: int) -> Iterator[_Part]:
-    """Yield the entities and events of one part after the other, parents before children, and whether children will ask for them.
+    """Yield one part after the other, parents before children.
 
     A part is a range of ids of one category; what fits into one part is not cut at all. What has no id comes last.
     """
     logged = log.of_units(units, fixes)
     parts = -(-int(units["bytes"].sum()) // part_bytes)
     if parts <= 1:
-        yield tuple(ENTITIES.values()), logged, False
+        yield _Part(tuple(ENTITIES.values()), logged)
         return
     records = {category: logged.records(category) for category in ENTITIES}
     asked = {entity.parent for entity in ENTITIES.values() if records[entity.category]}
     for category, entity in ENTITIES.items():
         share = records[category] / max(1, int(units["records"].sum()))
         for ids in logged.ids(category, max(1, round(parts * share))) if records[category] else ():
-            yield (entity,), logged.of(ids, category), category in asked
+            yield _Part((entity,), logged.of(ids, category), has_children=category in asked)
     before = pl.col("bytes").cum_sum() - pl.col("bytes")
     for some in units.with_columns(group=before // part_bytes).partition_by("group", maintain_order=True, include_key=False):
-        yield (), log.of_units(some, fixes).of(NAMELESS), False
+        yield _Part((), log.of_units(some, fixes).of(NAMELESS))
 
 
 def _read_ahead(parts: Iterable[_Part], reader: Executor) -> Iterator[_Part]:
     """Yield the parts; while one is decided the next is read."""
     waiting: deque[_Part] = deque()
     for part in parts:
-        part[1].begin(reader)
+        part.events.begin(reader)
         waiting.append(part)
         if len(waiting) > 1:
             yield waiting.popleft()

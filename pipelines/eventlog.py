@@ -23,7 +23,7 @@ from pipelines.checking import Checked
 from pipelines.files import sync_file, sync_folder
 from pipelines.logform import CHOSEN, EDITIONS, FORM, ID_COLUMNS, UNITS, file_name, index_of, told_by
 from pipelines.logged import Logged
-from pipelines.stretches import STEPS, Steps, in_steps
+from pipelines.logorder import STEPS, Places, in_steps
 from validation.entities import ENTITIES
 
 _WRITING = ".writing-"
@@ -49,7 +49,7 @@ class PartWriter:
         self._by_id = by_id
         self._runs: dict[int, list[Mapping[str, pl.DataFrame]]] = {}
         self._coming = Lock()
-        self._ids: dict[str, Steps] = {}
+        self._ids: dict[str, Places] = {}
         self._rows: dict[str, int] = {}
 
     def write(self, checked: Checked, place: int) -> None:

@@ -13,8 +13,8 @@ from typing import Any
 import polars as pl
 
 from pipelines.logform import CHOSEN, ID_COLUMNS, INDEXES, SCHEMAS, file_name, index_of, told_by
+from pipelines.logorder import stretch
 from pipelines.positions import position
-from pipelines.stretches import stretch
 from validation.entities import ENTITIES
 
 _SAMPLED = 64
@@ -124,12 +124,15 @@ class Logged:
 
     def _rows(self, kind: str, part: str, file: Path) -> pl.LazyFrame | None:
         """Return the rows of a file that are asked for: where they stand by their ids, no others are read; None without any."""
-        known = self._told(part)["ids"].get(file.name) if self._ids else None
-        first, end = stretch(known, self._ids.first, self._ids.end, none=self._ids.none) if self._ids and known else (0, None)
-        if end is not None and first >= end:
-            return None
-        rows = pl.scan_parquet(file, glob=False).slice(first, None if end is None else end - first)
-        return rows if self._ids is None else rows.filter(self._ids.hold(ID_COLUMNS[kind]))
+        if self._ids is None:
+            return pl.scan_parquet(file, glob=False)
+        first, length = 0, None
+        if places := self._told(part)["ids"].get(file.name):
+            first, end = stretch(places, self._ids.first, self._ids.end, none=self._ids.none)
+            if first >= end:
+                return None
+            length = end - first
+        return pl.scan_parquet(file, glob=False).slice(first, length).filter(self._ids.hold(ID_COLUMNS[kind]))
 
     def _told(self, part: str) -> dict[str, Any]:
         if part not in self._parts_told:

@@ -12,6 +12,7 @@ from functools import partial
 
 from pipelines import database, diary, scratch, threads
 from pipelines.calendar import Missing, attendance
+from pipelines.date_summary import days_told_otherwise
 from pipelines.discovery import discover, paths_in
 from pipelines.files import private_folder, secret
 from pipelines.home import Home, Settings
@@ -21,7 +22,6 @@ from pipelines.reporting import make_ready, write_reports
 from pipelines.shift import Outcome, Shift, working_warehouse
 from pipelines.steps import Steps
 from pipelines.summary import Night, Progress, StepRunner
-from pipelines.told import days_told_otherwise
 
 
 def run_night(

@@ -20,7 +20,7 @@ RawLines = Callable[[str, str, pl.DataFrame], Iterator[bytes]]
 ascending -> their bytes, one record after the other."""
 _BYTES_OF = ("of_a_fix", "path", "sha256")
 """What names the file that has a line's bytes."""
-ALONE = nullcontext()
+_ALONE = nullcontext()
 """The turn of who has the connection for itself."""
 _AT_ONCE = 64 * 1024 * 1024
 """Bytes of refused records that are handed over together, about."""
@@ -31,7 +31,7 @@ def add_raw(
     refused: pl.DataFrame,
     raw_lines: RawLines,
     *,
-    turn: AbstractContextManager[object] = ALONE,
+    turn: AbstractContextManager[object] = _ALONE,
 ) -> None:
     """Write the bytes of refused records, so many at a time that they are no burden.
 

@@ -30,8 +30,9 @@ from pipelines.bounce import (
     set_aside_if_edited,
     write_bounce,
 )
-from pipelines.calendar import NOBODY_EXPECTED, Attendance, Due
+from pipelines.calendar import NOBODY_EXPECTED, Attendance
 from pipelines.csvs import columns_named
+from pipelines.date_summary import SUMMARY, issued_in, of_date, of_no_date, write_summary
 from pipelines.discovery import drop_format, path_key
 from pipelines.excerpts import columns_of
 from pipelines.files import sync_folder
@@ -40,7 +41,6 @@ from pipelines.issues import Issue, remember
 from pipelines.mornings import Morning, Row, mornings, undated
 from pipelines.rejected import InWarehouse, Original
 from pipelines.sources import Sources
-from pipelines.told import SUMMARY, issued_in, of_date, of_no_date, write_summary
 
 if TYPE_CHECKING:
     from pipelines.pages import RefusedRows
@@ -133,9 +133,9 @@ class _Desk:
         """Write the bounces of a date; return what is there once its page and summary are too, which others may wait for."""
         folder = self.home.reports / morning.day.isoformat()
         issued = issued_in(folder)
-        expected = list(self.calendar.on(morning.day))
-        if not morning.drops and not expected:
-            return _done_at_once(_clear, folder, issued, keep=frozenset())
+        if not morning.drops and not list(self.calendar.on(morning.day)):
+            _clear(folder, issued, keep=frozenset())
+            return _done_at_once(list)
         from pipelines.pages import refused_rows
 
         folder.mkdir(mode=0o750, exist_ok=True)
@@ -146,7 +146,7 @@ class _Desk:
         bounces = self._write_bounces(folder, morning, drops, issued)
         kept = {name for bounce in bounces.values() for name in (bounce.name, bounce.name + REASONS_SUFFIX)}
         _clear(folder, issued, keep=kept | {SUMMARY, PAGE})
-        return start(self._finish, folder, morning, expected, bounces, rows)
+        return start(self._finish, folder, morning, bounces, rows)
 
     def _write_bounces(
         self, folder: Path, morning: Morning, drops: list[_Refused], issued: dict[str, str]
@@ -165,13 +165,13 @@ class _Desk:
         self,
         folder: Path,
         morning: Morning,
-        expected: list[Due],
         bounces: dict[tuple[str, str], Bounce],
         rows: Future[RefusedRows | None],
     ) -> list[Path]:
         """Write a date's page and summary; return all its files."""
         from pipelines.pages import date_page
 
+        expected = list(self.calendar.on(morning.day))
         page = date_page(morning, bounces, rows.result(), sources=self.settings.sources, expected=expected)
         names = (name for bounce in bounces.values() for name in (bounce.name, bounce.name + REASONS_SUFFIX))
         files = [*(folder / name for name in names), put(folder / PAGE, page)]
@@ -224,10 +224,10 @@ def _refused_drops(archive: Archive, morning: Morning, sources: Sources) -> list
     return drops
 
 
-def _clear(folder: Path, issued: dict[str, str], *, keep: frozenset[str] | set[str]) -> list[Path]:
+def _clear(folder: Path, issued: dict[str, str], *, keep: frozenset[str] | set[str]) -> None:
     """Remove the files of an earlier decision, and the folder when nothing is left; what a person made stays."""
     if not folder.is_dir():
-        return []
+        return
     for file in list(folder.iterdir()):
         if file.name in keep or not (file.name in (SUMMARY, PAGE) or BOUNCE_FILE.fullmatch(file.name)):
             continue
@@ -239,4 +239,3 @@ def _clear(folder: Path, issued: dict[str, str], *, keep: frozenset[str] | set[s
             sync_folder(folder)
         else:
             folder.rmdir()
-    return []

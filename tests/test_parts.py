@@ -22,9 +22,9 @@ from pipelines.eventlog import EventLog, PartWriter
 from pipelines.home import Home
 from pipelines.logform import CHOSEN, EDITIONS, FIXES
 from pipelines.logged import NAMELESS, Ids
+from pipelines.logorder import in_steps, stretch
 from pipelines.rewinding import rewind
 from pipelines.shift import working_warehouse
-from pipelines.stretches import in_steps, stretch
 
 WHOLE = 1 << 20
 SMALL = 200

@@ -24,7 +24,7 @@ _SETTINGS = """\
 # A drop with a longer record is held. (From 1 MiB on a record is refused, and its bytes are kept; that takes some memory.)
 # max_line = "128MiB"
 
-# How many uncompressed bytes are read and checked at a time; eight times as many are decided at a time.
+# How many uncompressed bytes are read and checked at a time; five times as many are decided at a time.
 # chunk_bytes = "24MiB"
 
 # Publish warehouse.masked.duckdb beside the warehouse: the same tables, with tokens for what identifies a person.

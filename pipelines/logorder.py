@@ -13,7 +13,7 @@ STEPS = 64
 """About so many steps has a file: it is read by whole ones."""
 
 
-class Steps(TypedDict):
+class Places(TypedDict):
     """Which ids stand where in a file; what has no id stands before the first step."""
 
     ids: list[str]
@@ -24,8 +24,8 @@ class Steps(TypedDict):
     """The last id of all; None when nothing has one."""
 
 
-def in_steps(frames: Sequence[pl.DataFrame], column: str) -> tuple[pl.DataFrame, Steps]:
-    """Return the rows of frames, each of them in the order of its ids in that column, as those of one file, and its steps.
+def in_steps(frames: Sequence[pl.DataFrame], column: str) -> tuple[pl.DataFrame, Places]:
+    """Return the rows of frames, each of them in the order of its ids in that column, as those of one file, and their places.
 
     Within a step one frame's rows follow the other's: so they are only sliced, where an order throughout would copy them all.
     """
@@ -42,15 +42,15 @@ def in_steps(frames: Sequence[pl.DataFrame], column: str) -> tuple[pl.DataFrame,
     ]
     starts = np.cumsum([len(rows) for rows in steps]).tolist()
     last = max((str(ids[-1]) for ids in named if len(ids)), default=None)
-    return pl.concat(steps), Steps(ids=firsts.to_list(), starts=starts, last=last)
+    return pl.concat(steps), Places(ids=firsts.to_list(), starts=starts, last=last)
 
 
-def stretch(steps: Steps, first: str | None, end: str | None, *, none: bool = False) -> tuple[int, int]:
+def stretch(places: Places, first: str | None, end: str | None, *, none: bool = False) -> tuple[int, int]:
     """Return from which row on and before which other a file may hold ids from `first` on and before `end`; None: an open side.
 
     `none`: where the rows without an id stand.
     """
-    ids, starts, last = steps["ids"], steps["starts"], steps["last"]
+    ids, starts, last = places["ids"], places["starts"], places["last"]
     if none:
         return 0, starts[0]
     if last is None or (first is not None and last < first):
