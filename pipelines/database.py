@@ -139,6 +139,8 @@ def _lock_down(con: duckdb.DuckDBPyConnection, memory_limit: str | None, folders
         # A row group goes to the file when it is whole. By default five wait in memory, the last of them for the commit, which
         # writes them on one core.
         con.execute("SET write_buffer_row_group_count = 1")
+        # A commit writes into the database file at once. By default it writes a log, and what is in it is made a second time.
+        con.execute("SET checkpoint_threshold = '1KB'")
     if folders:
         allowed = ", ".join(_literal(f"{folder.resolve()}/") for folder in folders)
         con.execute(f"SET allowed_directories = [{allowed}]")

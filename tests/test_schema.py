@@ -285,6 +285,17 @@ def test_sealing_leaves_one_file(tmp_path, con):
     assert [path.name for path in tmp_path.iterdir()] == ["warehouse.duckdb"]
 
 
+def test_what_is_committed_to_the_working_warehouse_stands_in_its_file_and_not_in_a_log(tmp_path):
+    place = tmp_path / "working.duckdb"
+    with database.connect(place, memory_limit="100MB") as con:
+        with database.transaction(con):
+            con.execute("CREATE TABLE some AS SELECT range AS number FROM range(300000)")
+        assert not place.with_name("working.duckdb.wal").exists()
+        size = place.stat().st_size
+        database.seal(con)
+    assert place.stat().st_size == size
+
+
 def test_a_commit_that_the_disk_refuses_takes_all_back_and_says_so(tmp_path, con):
     database.seal(con)
     con = database.connect(tmp_path / "warehouse.duckdb")
