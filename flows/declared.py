@@ -10,14 +10,11 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
 from pipelines.calendar import Expected
-from pipelines.csvs import id_columns
 from pipelines.dialects import Dialect, delimiter_named, encoding_named
 from pipelines.discovery import business_date
 from pipelines.home import Hooks
 from pipelines.sources import Source
 from pipelines.stores import RemoteInbox
-from validation.entities import ENTITIES
-from validation.fields import STEP
 
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
@@ -90,7 +87,7 @@ class DeclaredSource(BaseModel):
     @classmethod
     def _names_what_there_is(cls, columns: dict[str, str]) -> dict[str, str]:
         for name in columns.values():
-            _is_known(name)
+            _assert_known(name)
         twice = [name for name in columns.values() if list(columns.values()).count(name) > 1]
         if twice:
             raise ValueError(f"{twice[0]!r} is given to two columns")
@@ -100,15 +97,12 @@ class DeclaredSource(BaseModel):
     @classmethod
     def _fills_what_there_is(cls, constants: dict[str, str], info: ValidationInfo) -> dict[str, str]:
         for name, cell in constants.items():
-            _is_known(name)
-            if name in id_columns():
-                raise ValueError(f"{name!r} is an id: no two records have the same")
+            _assert_known(name)
             if name in info.data.get("columns", {}).values():
                 raise ValueError(f"{name!r} is a column of the file already, under `columns`")
             if not cell:
                 raise ValueError(f"{name!r} has an empty cell, which says nothing")
-            if cell not in _CELLS.get(name, (cell,)):
-                raise ValueError(f"{name!r} is none of {', '.join(_CELLS[name])}")
+            _assert_constant(name, cell)
         return constants
 
     def source(self, name: str) -> Source:
@@ -120,10 +114,6 @@ class DeclaredSource(BaseModel):
             self.hold_above,
             self.registration_patterns.model_dump(exclude_none=True),
         )
-
-
-_CELLS = {STEP.name: STEP.choices, "category": (*ENTITIES, "disbursement")}
-"""What a constant may say where there is little to choose."""
 
 
 class DeclaredExpected(BaseModel):
@@ -240,10 +230,16 @@ WANTED: dict[str, str] = {
 """By key."""
 
 
-def _is_known(name: str) -> None:
-    spellings = {name for entity in ENTITIES.values() for name in entity.spellings}
-    if name not in {"category", "kind", STEP.name, *spellings}:
-        raise ValueError(f"{name!r} is no column we know")
+def _assert_known(name: str) -> None:
+    from flows.dialect_columns import assert_known  # the rules, and Polars with them: few settings ask for them
+
+    assert_known(name)
+
+
+def _assert_constant(name: str, cell: str) -> None:
+    from flows.dialect_columns import assert_constant
+
+    assert_constant(name, cell)
 
 
 def _compile(pattern: str) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from pipelines.home import Home
 from pipelines.problems import UsageError
+from pipelines.visible import visible
 
 LOG = logging.getLogger("nightdrop")
 _FILE = "nightdrop.log"
@@ -79,7 +80,6 @@ class _AsJson(logging.Formatter):
 
 class _AsWords(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        from pipelines.excerpts import visible  # a path may hold what steers a terminal
-
+        # A path may hold what steers a terminal.
         words = " ".join(f"{name}={visible(str(value))}" for name, value in getattr(record, "told", {}).items())
         return f"{datetime.fromtimestamp(record.created, UTC):%H:%M:%S} {record.getMessage()} {words}".rstrip()

@@ -25,9 +25,9 @@ from rich.progress import Progress as RichProgress
 from rich.table import Table
 from rich.text import Text
 
-from pipelines.excerpts import visible
 from pipelines.problems import NightdropError
 from pipelines.summary import Progress
+from pipelines.visible import visible
 
 _BETWEEN = 2
 """Blanks between the columns of a table."""

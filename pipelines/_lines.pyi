@@ -44,3 +44,6 @@ def scan(
     taken) and the sheets. Returns how many lines, lines left and unknown fields there are, and per sheet how many events, and
     which fields (bit i) ever have a text. The text is changed in place where a value is shorter than what was written.
     """
+
+def count_feeds(data: bytes, low: int, high: int, /) -> int:
+    """Count the LF in data[low:high], 0 <= low <= high <= len(data): what `count` of bytes gives in a tenth of its time."""

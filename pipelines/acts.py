@@ -13,8 +13,8 @@ from datetime import date
 from pathlib import Path
 
 from pipelines import corrections, database, diary, difference, living, schema
-from pipelines.archive import Stored
 from pipelines.book import Book, Correction, Edition, newest, read_book
+from pipelines.copying import Stored
 from pipelines.difference import Difference
 from pipelines.discovery import business_date as date_of
 from pipelines.home import Home, Settings

@@ -6,42 +6,28 @@ The only door to archived bytes. Whatever a damaged file does on the way out is 
 from __future__ import annotations
 
 import gzip
-import hashlib
 import io
 import os
-import stat
-import sys
 import tempfile
 import zlib
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Event
 from typing import BinaryIO, cast
 
 import zstandard
 
-from pipelines import threads
+from pipelines.copying import Copied, Stored, copied
 from pipelines.files import sync_file, sync_folder
-from pipelines.inbox import open_file
 from pipelines.problems import DropHeldError, NightdropError
 
 _PIECE = 1024 * 1024
-_IN_KERNEL = 64 * 1024 * 1024
-"""So much is copied at a time where nobody is waited for."""
 # A few compressed bytes may stand for a great many: 4 KiB of zstd make 128 MiB at worst.
 _ZSTD_PIECE = 4096
 _ATTEMPTS = 3
 _INCOMING = ".incoming-"
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """What the archive keeps of one file."""
-
-    sha256: str
-    bytes: int
 
 
 class Archive:
@@ -51,6 +37,8 @@ class Archive:
         self.folder = folder
         self._arriving: dict[str, tuple[Path, Future[None]]] = {}
         """Whole copies by their hash, on their way to the disk."""
+        self._ahead: dict[Path, Future[tuple[Path, Copied | None]]] = {}
+        """What is copied before it is taken in, by where it comes from."""
 
     def path(self, sha256: str) -> Path:
         """Return where the bytes of that hash lie, or would lie."""
@@ -71,7 +59,7 @@ class Archive:
 
         The disk is waited for meanwhile, so that a drop can be read as soon as it is copied.
         """
-        with threads.pool(1) as self._syncing:
+        with ThreadPoolExecutor(1) as self._syncing:
             try:
                 yield
             finally:
@@ -86,28 +74,64 @@ class Archive:
         Raises DropHeldError `unreadable` when the source cannot be read or does not stand still, `not_a_file` when it is none.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
+        ahead = self._ahead.pop(source, None)
+        if ahead is not None and not ahead.exception():
+            incoming, was = ahead.result()
+            if was and was.is_still(source):
+                return self._keep(incoming, was.stored)
+            incoming.unlink(missing_ok=True)
         for _ in range(_ATTEMPTS):
-            stored = self._take_once(source, inbox, growing)
-            if stored:
-                return stored
+            incoming, was = self._copy(source, inbox, growing=growing)
+            if was:
+                return self._keep(incoming, was.stored)
         raise DropHeldError("unreadable", f"the file changed while it was read, {_ATTEMPTS} times; it is still being written")
 
-    def _take_once(self, source: Path, inbox: Path | None, growing: bool) -> Stored | None:
-        """Return None when the file changed on the way."""
+    @contextmanager
+    def copying_ahead(self, sources: Iterable[Path], inbox: Path) -> Iterator[None]:
+        """Copy files of an inbox while the block does something else: `take` then finds them copied, unless they changed since.
+
+        What could not be copied is left to `take`, which says why. Copies that nobody took go when the block ends.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        stop = Event()
+        with ThreadPoolExecutor(1) as copier:
+            for source in sources:
+                self._ahead[source] = copier.submit(self._copy, source, inbox, growing=False, stop=stop)
+            try:
+                yield
+            finally:
+                stop.set()
+                copier.shutdown(cancel_futures=True)
+                for ahead in self._ahead.values():
+                    if not ahead.cancelled() and not ahead.exception():
+                        ahead.result()[0].unlink(missing_ok=True)
+                self._ahead.clear()
+
+    def _copy(self, source: Path, inbox: Path | None, *, growing: bool, stop: Event | None = None) -> tuple[Path, Copied | None]:
+        """Copy a file into a new one beside the archived ones; with None, and nothing there, when it changed on the way."""
         with tempfile.NamedTemporaryFile(dir=self.folder, prefix=_INCOMING, delete=False) as copy:
             incoming = Path(copy.name)
             try:
-                stored = _copy(source, inbox, cast(io.BufferedRandom, copy), growing)
-                if stored and not self._has(stored):
-                    copy.flush()
-                    os.fchmod(copy.fileno(), 0o440)
-                    self._arriving[stored.sha256] = incoming, self._syncing.submit(sync_file, incoming)
-                    return stored
+                was = copied(source, cast(BinaryIO, copy), inbox=inbox, growing=growing, stop=stop or Event())
+                os.fchmod(copy.fileno(), 0o440)
             except BaseException:
                 incoming.unlink()
                 raise
-        incoming.unlink()
+        if was is None:
+            incoming.unlink()
+        return incoming, was
+
+    def _keep(self, incoming: Path, stored: Stored) -> Stored:
+        """Have a whole copy put on the disk, unless its bytes are here already."""
+        if self._has(stored):
+            incoming.unlink()
+        else:
+            self._arriving[stored.sha256] = incoming, self._syncing.submit(sync_file, incoming)
         return stored
+
+    def was_hashed(self, sha256: str) -> bool:
+        """Tell whether those bytes were hashed within these `arrivals`, as they lie here."""
+        return sha256 in self._arriving
 
     def _has(self, stored: Stored) -> bool:
         """Tell whether those bytes are here. A file of another size under their name is damaged: a fresh copy takes its place."""
@@ -190,70 +214,6 @@ def damaged(path: str, sha256: str) -> NightdropError:
         f"{path}: its archived bytes are not the ones that were stored under {sha256}. Nothing was changed. Put the file back "
         "from a backup, or remove it from data/state/archive and drop the original into the inbox again."
     )
-
-
-def _copy(source: Path, inbox: Path | None, copy: io.BufferedRandom, growing: bool) -> Stored | None:
-    with _unreadable_when_failing(source):
-        file = _open(source) if inbox is None else open_file(inbox, source)
-    with os.fdopen(file, "rb", buffering=0) as stream:
-        before = os.fstat(stream.fileno())
-        wanted = _whole_lines(stream, before.st_size) if growing else sys.maxsize
-        size = _copy_bytes(source, stream, copy, wanted)
-        after = os.fstat(stream.fileno())
-    same = (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns) and size == after.st_size
-    if not (size == wanted if growing else same):
-        return None
-    copy.seek(0)
-    return Stored(hashlib.file_digest(copy, "sha256").hexdigest(), size)
-
-
-def _copy_bytes(source: Path, stream: BinaryIO, copy: BinaryIO, wanted: int) -> int:
-    """Copy up to so many bytes; return how many there were."""
-    size = 0
-    # The kernel copies in half the time. What it refuses is tried again below, where it shows which of the two files is at fault.
-    with suppress(OSError):
-        while count := os.sendfile(copy.fileno(), stream.fileno(), None, min(_IN_KERNEL, wanted - size)):
-            size += count
-    copy.seek(size)
-    while True:
-        with _unreadable_when_failing(source):
-            piece = stream.read(min(_PIECE, wanted - size))
-        if not piece:
-            return size
-        copy.write(piece)
-        size += len(piece)
-
-
-def _open(source: Path) -> int:
-    """Open a file that a person names. O_NONBLOCK: opening a FIFO would wait for ever."""
-    file = os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    if not stat.S_ISREG(os.fstat(file).st_mode):
-        os.close(file)
-        raise DropHeldError("not_a_file", "it is no regular file")
-    return file
-
-
-def _whole_lines(stream: BinaryIO, size: int) -> int:
-    """Return how many of the first `size` bytes of a file stand in whole lines; it is then at its start."""
-    end = size
-    while end > 0:
-        start = max(0, end - _PIECE)
-        stream.seek(start)
-        feed = stream.read(end - start).rfind(b"\n")
-        if feed >= 0:
-            end = start + feed + 1
-            break
-        end = start
-    stream.seek(0)
-    return end
-
-
-@contextmanager
-def _unreadable_when_failing(source: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise DropHeldError("unreadable", f"{source.name!r} cannot be read: {error.strerror}") from error
 
 
 def _skip(stream: BinaryIO, count: int, *, seekable: bool) -> None:

@@ -6,14 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
+from pipelines import _lines
 
 LONG = 32 * 1024 * 1024
 """Bytes from which on a line that goes over several pieces is a block of its own."""
 BOM = b"\xef\xbb\xbf"
-_FEED = 0x0A
-_IN_CACHE = 256 * 1024
-"""What is compared at a time to count, so that the answers of the comparison stay near."""
 
 
 class Readable(Protocol):
@@ -35,15 +32,18 @@ class Block:
     """The 1-based number of its first line."""
 
 
-def whole_lines(stream: Readable, chunk_bytes: int) -> Iterator[Block]:
+def whole_lines(stream: Readable, chunk_bytes: int, first_bytes: int | None = None) -> Iterator[Block]:
     """Yield the stream's lines in blocks of about `chunk_bytes`; a longer line makes a block as long as it is.
 
-    One that is `LONG` as well has its block for itself: it is never copied along with others.
+    The first is of about `first_bytes`, if that is given. A line that is `LONG` as well has its block for itself: it is never
+    copied along with others.
     """
     offset, line = 0, 1
     parts: list[bytes] = []
     waiting = 0
-    while piece := stream.read(chunk_bytes):
+    wanted = first_bytes or chunk_bytes
+    while piece := stream.read(wanted):
+        wanted = chunk_bytes
         if waiting > LONG and (first := piece.find(b"\n") + 1):
             parts.append(piece[:first])
             data, piece = b"".join(parts), piece[first:]
@@ -59,21 +59,13 @@ def whole_lines(stream: Readable, chunk_bytes: int) -> Iterator[Block]:
             waiting = 0
             yield Block(data, offset, line)
             offset += len(data)
-            line += count_feeds(data)
+            line += _lines.count_feeds(data, 0, len(data))
             piece = piece[cut:]
         if piece:
             parts.append(piece)
             waiting += len(piece)
     if parts:
         yield Block(b"".join(parts), offset, line)
-
-
-def count_feeds(data: bytes, start: int = 0, end: int | None = None) -> int:
-    """Count the LF from `start` on and before `end`: what `count` of bytes gives in a third of its time."""
-    if len(data) <= _IN_CACHE:
-        return data.count(b"\n", start, end)
-    view = np.frombuffer(data, dtype=np.uint8)[start:end]
-    return sum(int(np.count_nonzero(view[at : at + _IN_CACHE] == _FEED)) for at in range(0, len(view), _IN_CACHE))
 
 
 def without_bom(block: Block) -> Block:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import NamedTuple
 
+from pipelines.visible import visible
 from validation.entities import ENTITIES
 
 WHOLE = 600
@@ -34,13 +35,6 @@ class Excerpt(NamedTuple):
     """Characters of the line that are left out before `text`."""
     after: int
     """Characters that are left out after it."""
-
-
-def visible(text: str) -> str:
-    """Return a text with every character that cannot be seen, or that moves others about, as its escape."""
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def excerpt(text: str, marked: tuple[int, int] = _NOWHERE) -> Excerpt:

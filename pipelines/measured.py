@@ -5,24 +5,27 @@ from __future__ import annotations
 import hashlib
 from typing import BinaryIO
 
-from pipelines.blocks import Readable, count_feeds
+from pipelines import _lines
+from pipelines.blocks import Readable
 from pipelines.limits import Limits
 
 
 class Measured:
     """A stream that knows what went through it: how many bytes, their SHA-256, how many lines."""
 
-    def __init__(self, stream: BinaryIO, limits: Limits) -> None:
-        self._stream, self._limits = stream, limits
+    def __init__(self, stream: BinaryIO, limits: Limits, *, sha256: str | None = None) -> None:
+        """`sha256`: of all its bytes, where somebody hashed them a moment ago; they are not hashed again."""
+        self._stream, self._limits, self._known = stream, limits, sha256
         self._digest, self._size, self._feeds, self._last = hashlib.sha256(), 0, 0, b""
         self._line_length = 0
 
     def read(self, size: int, /) -> bytes:
         """Return the next bytes, none at the end."""
         piece = self._stream.read(size)
-        self._digest.update(piece)
+        if self._known is None:
+            self._digest.update(piece)
         self._size += len(piece)
-        self._feeds += count_feeds(piece)
+        self._feeds += _lines.count_feeds(piece, 0, len(piece))
         self._last = piece[-1:] or self._last
         feed = piece.rfind(b"\n") + 1
         self._line_length = len(piece) - feed + (0 if feed else self._line_length)
@@ -38,7 +41,7 @@ class Measured:
     @property
     def sha256(self) -> str:
         """Their SHA-256 in hexadecimal digits."""
-        return self._digest.hexdigest()
+        return self._known or self._digest.hexdigest()
 
     @property
     def lines(self) -> int:

@@ -7,10 +7,13 @@ whole files, the working warehouse changes in one transaction, the rest is made 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from datetime import date
 from functools import partial
 
 from pipelines import database, diary, scratch, threads
+from pipelines.archive import Archive
+from pipelines.arriving import arriving
 from pipelines.calendar import Missing, attendance
 from pipelines.date_summary import days_told_otherwise
 from pipelines.discovery import discover, paths_in
@@ -31,25 +34,41 @@ def run_night(
     only_date: date | None = None,
     progress: Progress | None = None,
     around: StepRunner | None = None,
+    archive: Archive | None = None,
 ) -> Night:
     """Take in what lies in the inbox (only drops of `only_date`, if given) and bring warehouse and reports up to date.
 
+    `archive`: one into which the inbox is being copied already (`arriving`), else that begins here.
     Raises NightdropError when the world is broken: a missing inbox, a full disk, tables that do not add up. Readers then have
     the warehouse of before, and the next run starts where this one did.
     """
     steps = Steps(progress, around)
     candidates = steps.run("discover", lambda: discover(home.inbox))
-    return work_a_shift(home, settings, steps, lambda shift: shift.look_at(candidates, only_date))
+    copied = nullcontext(archive) if archive else arriving(home, settings, candidates, only_date)
+    return work_a_shift(home, settings, steps, lambda shift: shift.look_at(candidates, only_date), copied)
 
 
-def work_a_shift(home: Home, settings: Settings, steps: Steps, task: Callable[[Shift], None]) -> Night:
-    """Do a task on the book of editions, then everything that follows from it, up to the reports."""
+def work_a_shift(
+    home: Home,
+    settings: Settings,
+    steps: Steps,
+    task: Callable[[Shift], None],
+    copied: AbstractContextManager[Archive] | None = None,
+) -> Night:
+    """Do a task on the book of editions, then everything that follows from it, up to the reports.
+
+    `copied` gives the archive, into which somebody may be copying until then.
+    """
     moment = Moment.now()
     for folder in (home.state, home.reports):
         private_folder(folder)
     scratch.sweep(home)
-    with diary.unfinished(home, moment) as died, working_warehouse(home) as con:
-        shift = Shift(home, settings, con, moment, steps)
+    with (
+        copied or arriving(home, settings, ()) as archive,
+        diary.unfinished(home, moment) as died,
+        working_warehouse(home) as con,
+    ):
+        shift = Shift(home, settings, con, archive=archive, moment=moment, steps=steps)
         shift.log.forget(diary.never_committed(con, died))
         with shift.archive.arrivals():
             task(shift)

@@ -19,12 +19,12 @@ from markupsafe import Markup
 from pipelines.bounce import REASONS_SUFFIX, Bounce
 from pipelines.calendar import Due
 from pipelines.charts import Bar, bars
-from pipelines.excerpts import visible
 from pipelines.headline import headline
 from pipelines.mornings import CLOSED_SHOWN, FLIPS_SHOWN, SHOWN_AT_MOST, Morning, Row
 from pipelines.rows import STATIC_ROWS, Columns, Words, as_script, rejection_rows, static_rows
 from pipelines.sources import ANYBODY, Sources
 from pipelines.summary import WHAT_NEXT
+from pipelines.visible import visible
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _BARS_SHOWN = 12

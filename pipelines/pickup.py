@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import closing
 from functools import partial
-from pathlib import Path
 
 import polars as pl
 
@@ -21,9 +20,8 @@ from pipelines.blocks import Readable
 from pipelines.book import Edition
 from pipelines.checking import check
 from pipelines.corrections import corrected_path
-from pipelines.discovery import Candidate, drop_format, held_by_name
+from pipelines.discovery import drop_format, held_by_name
 from pipelines.eventlog import PartWriter
-from pipelines.files import read_json, write_json
 from pipelines.journals import is_journal
 from pipelines.limits import Limits
 from pipelines.logform import EDITIONS
@@ -40,70 +38,8 @@ from validation.rules import SOURCE
 _PIECE = 1024 * 1024
 _AT_ONCE = 2
 """So many chunks are checked while the next is read."""
-
-
-class Seen:
-    """Remembers which file had which hash, so that a file that did not change is not read again.
-
-    Lost or damaged, it costs one more reading of the inbox and nothing else.
-    """
-
-    def __init__(self, file: Path) -> None:
-        self._file = file
-        known = read_json(file, dict)
-        self._hashes = known if isinstance(known, dict) else {}
-        self._now: dict[str, list[object]] = {}
-
-    def hash_of(self, candidate: Candidate) -> str | None:
-        """Return the hash of a file that is as it was when it was last archived."""
-        known = self._hashes.get(candidate.path)
-        if not isinstance(known, list) or known[:-1] != _identity(candidate):
-            return None
-        self._now[candidate.path] = known
-        return str(known[-1])
-
-    def remember(self, candidate: Candidate, identity: list[object], sha256: str) -> None:
-        """Note a hash under what the file looked like before it was read."""
-        self._now[candidate.path] = [*identity, sha256]
-
-    def save(self) -> None:
-        """Write what was noted; files that are gone are forgotten."""
-        write_json(self._file, self._now)
-
-
-def _identity(candidate: Candidate) -> list[object]:
-    try:
-        status = candidate.location.stat()
-    except OSError:
-        return []
-    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
-
-
-class Unreachable(Exception):
-    """A file whose bytes cannot be had; `hold` says why."""
-
-    def __init__(self, hold: tuple[str, str]) -> None:
-        super().__init__(": ".join(hold))
-        self.hold = hold
-
-
-def archive_drop(candidate: Candidate, inbox: Path, archive: Archive, seen: Seen) -> tuple[str, int]:
-    """Keep a drop's bytes as they were delivered, within the archive's `arrivals`; return their SHA-256 and how many they are.
-
-    Raises Unreachable when they cannot be had.
-    """
-    if candidate.hold and candidate.hold[0] in ("not_a_file", "unreadable"):
-        raise Unreachable(candidate.hold)
-    known = seen.hash_of(candidate)
-    if known and archive.path(known).exists():
-        return known, archive.path(known).stat().st_size
-    identity = _identity(candidate)
-    try:
-        stored = archive.take(candidate.location, inbox=inbox, growing=is_journal(candidate.path))
-    except DropHeldError as held:
-        raise Unreachable((held.reason, held.detail)) from held
-    seen.remember(candidate, identity, stored.sha256)
-    return stored.sha256, stored.bytes
+_FIRST = 4
+"""The first chunk is such a part of the others."""
 
 
 def read_into_log(
@@ -188,7 +124,8 @@ class _Waiting:
         self._read_records[number] = 0
         limits = Limits() if edition.released or is_journal(path) else self._limits
         with closing(archive.open_bytes(edition.sha256, compression)) as stream:
-            measured = Measured(stream, limits)
+            hashed = compression is None and archive.was_hashed(edition.sha256)
+            measured = Measured(stream, limits, sha256=edition.sha256 if hashed else None)
             try:
                 first = measured.read(self._small_bytes) if edition.bytes < self._small_bytes else b""
                 whole = len(first) < self._small_bytes and format == "jsonl" and not is_journal(path)
@@ -215,7 +152,13 @@ class _Waiting:
         spans = 0
         dialect, journal = self._sources.dialect_of(path), is_journal(path)
         for chunk in read_chunks(
-            stream, format, chunk_bytes=self._chunk_bytes, as_it_is=as_it_is, journal=journal, dialect=dialect
+            stream,
+            format,
+            chunk_bytes=self._chunk_bytes,
+            first_bytes=self._enough,
+            as_it_is=as_it_is,
+            journal=journal,
+            dialect=dialect,
         ):
             for line, length in chunk.unread.filter(pl.col("code") == "line_too_long").select("line", "byte_length").iter_rows():
                 limits.assert_line(line, length)
@@ -247,8 +190,13 @@ class _Waiting:
     def _came(self, count: int) -> None:
         """Count bytes that came to what waits, and let it wait no longer when it is enough."""
         self._bytes += count
-        if self._bytes >= self._chunk_bytes:
+        if self._bytes >= self._enough:
             self.flush()
+
+    @property
+    def _enough(self) -> int:
+        """How many bytes are checked together: few at first, since nothing is checked while they are read."""
+        return self._chunk_bytes if self._flushed else max(1, self._chunk_bytes // _FIRST)
 
     def forget(self, number: int) -> None:
         """Drop the waiting chunks of a drop; those already written count for nothing without their edition."""

@@ -18,7 +18,7 @@ import polars as pl
 import pyarrow as pa
 
 from pipelines import _lines, threads
-from pipelines.blocks import LONG, Block, count_feeds
+from pipelines.blocks import LONG, Block
 from pipelines.csvs import Header
 from pipelines.jsonl import CATEGORIES, OTHER_CATEGORIES, json_types
 from pipelines.sheets import UNKNOWN
@@ -164,7 +164,7 @@ def _texts(
 
 def _read(block: Block, text: npt.NDArray[np.uint8], columns: tuple[_lines.Column, ...] | None, low: int, high: int) -> _Part:
     """Read some whole lines of a block; lines are counted from the first of them."""
-    room = count_feeds(block.data, low, high) + 1
+    room = _lines.count_feeds(block.data, low, high) + 1
     lines, left = np.empty((3, room), dtype=np.int64), np.empty(room, dtype=np.int64)
     rooms = [_Room(category, room) for category in _SHEETS]
     most = _UNKNOWN_A_LINE * room

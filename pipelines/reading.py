@@ -24,8 +24,11 @@ def read_chunks(
     as_it_is: bool = False,
     journal: bool = False,
     dialect: Dialect = PLAIN,
+    first_bytes: int | None = None,
 ) -> Iterator[Chunk]:
     """Yield what the uncompressed bytes of a drop say, about `chunk_bytes` of them at a time; `format` is `jsonl` or `csv`.
+
+    The first time it may be `first_bytes`.
 
     Each chunk's records and filler tile the bytes from where the chunk before ended. What comes out does not depend on
     `chunk_bytes`, but for where it is cut. Raises DropHeldError `truncated` or `csv_header`, also after chunks were yielded:
@@ -35,7 +38,7 @@ def read_chunks(
     """
     reader: _Reader = _JsonlReader(as_it_is, journal) if format == "jsonl" else _CsvReader(as_it_is, dialect)
     position = end = 0
-    for lines in whole_lines(stream, chunk_bytes):
+    for lines in whole_lines(stream, chunk_bytes, first_bytes):
         found, block = Findings(), lines
         if lines.offset == 0 and lines.data.startswith(BOM):
             found.filler.append((0, len(BOM), "bom"))

@@ -13,8 +13,9 @@ from markupsafe import Markup
 
 from pipelines.dialects import PLAIN, Dialect
 from pipelines.discovery import drop_format
-from pipelines.excerpts import WHOLE, excerpt, place_in_csv, place_in_json, place_of_bad_bytes, visible
+from pipelines.excerpts import WHOLE, excerpt, place_in_csv, place_in_json, place_of_bad_bytes
 from pipelines.sources import ANYBODY, Sources
+from pipelines.visible import visible
 
 STATIC_ROWS = 50
 """How many stand in the page as plain HTML, for print and for a browser without scripts."""

@@ -5,7 +5,6 @@ A nightly run and every act of a person (withdraw, release …) is a shift. Whoe
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ import polars as pl
 from pipelines import conservation, corrections, database, diary, drops, gate, living, schema
 from pipelines.appending import append, is_for_append
 from pipelines.archive import Archive
+from pipelines.arriving import Seen, Unreachable, archive_drop, wanted
 from pipelines.book import Book, Edition, Unread, read_book, sweep, write_book
 from pipelines.causes import most_followed
 from pipelines.deciding import decide
@@ -32,7 +32,7 @@ from pipelines.limits import Limits
 from pipelines.loading import Loaded, load
 from pipelines.manifests import read_manifest
 from pipelines.moment import Moment
-from pipelines.pickup import Seen, Unreachable, archive_drop, read_into_log
+from pipelines.pickup import read_into_log
 from pipelines.problems import NightdropError
 from pipelines.steps import Steps
 from pipelines.summary import DropResult, RootCause
@@ -91,12 +91,22 @@ def working_warehouse(home: Home) -> Iterator[duckdb.DuckDBPyConnection]:
 class Shift:
     """The work between the inbox and the committed warehouse."""
 
-    def __init__(self, home: Home, settings: Settings, con: duckdb.DuckDBPyConnection, moment: Moment, steps: Steps) -> None:
+    def __init__(
+        self,
+        home: Home,
+        settings: Settings,
+        con: duckdb.DuckDBPyConnection,
+        *,
+        archive: Archive,
+        moment: Moment,
+        steps: Steps,
+    ) -> None:
         self.home, self.settings, self.con, self.moment, self.steps = home, settings, con, moment, steps
-        self.archive, self.log = Archive(home.archive), EventLog(home.log)
-        self.archive.sweep()
+        self.archive, self.log = archive, EventLog(home.log)
         self.log.sweep()
         self.rules = settings.rules()
+        # It reads files of ours: not while the disk is busy with what arrives.
+        self.rule_set = self.rules.fingerprint
         self.limits = Limits(settings.max_expanded, settings.max_line)
         self._last_run = diary.last_run(con)
         self.book: Book = read_book(home.book, self._last_run)
@@ -110,19 +120,11 @@ class Shift:
     def look_at(self, candidates: Sequence[Candidate], only_date: date | None) -> None:
         """Take the drops of the inbox into archive and book (only those of one date, if given)."""
         self._seen = seen = Seen(self.home.state / "seen.json")
-        wanted = [c for c in candidates if only_date in (None, c.business_date) and not self._is_restless(c)]
         found = {candidate.path for candidate in candidates}
         self.book.unread = {path: unread for path, unread in self.book.unread.items() if path in found}
-        for batch in batches(wanted, self.settings.chunk_bytes, size=lambda c: c.bytes):
+        for batch in batches(wanted(candidates, self.settings, only_date), self.settings.chunk_bytes, size=lambda c: c.bytes):
             work = partial(self._archive, batch, seen)
             self.steps.run(f"archive {_dates(c.business_date for c in batch)}", work, total=len(batch), kind="archive")
-
-    def _is_restless(self, candidate: Candidate) -> bool:
-        """Tell whether a file changed too short a time ago to be whole."""
-        if is_journal(candidate.path):  # it grows by whole lines: what stands in it is whole at any time
-            return False
-        # Either way: a file dated in the future, since the clock jumped back, is not left for ever.
-        return abs(time.time() - candidate.mtime_ns / 1e9) < self.settings.quiet_seconds
 
     def _archive(self, batch: Sequence[Candidate], seen: Seen) -> None:
         for candidate in batch:
@@ -152,7 +154,7 @@ class Shift:
                 self.steps.run(f"pick up {_dates(e.business_date for e in batch)}", work, total=len(batch), kind="pick up")
 
     def _to_read(self) -> list[Edition]:
-        logged = set(self.log.editions(self.rules.fingerprint).select("path", "sha256", "released").iter_rows())
+        logged = set(self.log.editions(self.rule_set).select("path", "sha256", "released").iter_rows())
         standing = living.judge(self.book, self.settings.hold_above_for)
         unread = []
         for editions in self.book.of_path().values():
@@ -162,7 +164,7 @@ class Shift:
                     break
                 is_logged = (*edition.key, edition.released) in logged
                 limited = not edition.released and self.limits.are_others_than_in(edition.hold)
-                if limited or edition.read_under != self.rules.fingerprint or (edition.hold is None and not is_logged):
+                if limited or edition.read_under != self.rule_set or (edition.hold is None and not is_logged):
                     unread.append(edition)
                 if standing[edition.key].status not in ("held", "superseded"):
                     break
@@ -240,7 +242,7 @@ class Shift:
         rows = [
             (e.business_date, e.path, e.sha256, e.released, rank, e.key not in stay, e.records) for rank, e in enumerate(lives)
         ]
-        logged = self.log.editions(self.rules.fingerprint)
+        logged = self.log.editions(self.rule_set)
         told = {"released": pl.Boolean(), "rank": pl.Int64(), "added": pl.Boolean(), "records": pl.Int64()}
         now = pl.DataFrame(rows, schema={**columns, **told}, orient="row")
         gone = [(day, path, sha256) for (path, sha256), day in before.items() if (path, sha256) not in stay]
@@ -263,7 +265,7 @@ class Shift:
         corrections.write(self.con, self.book, [e for e in self.book.editions if standing[e.key].status == "applied"])
         drops.recount(self.con, loaded.drops, self.moment)
         outcome = self._outcome(change, loaded, restated)
-        diary.write_run(self.con, self.moment, outcome.numbers(), self.rules.fingerprint)
+        diary.write_run(self.con, self.moment, outcome.numbers(), self.rule_set)
         with self.steps.within("load", "gate"):
             gate.check(self.con, since=change.since or date.max)
             if ledger is not None:

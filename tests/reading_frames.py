@@ -42,10 +42,12 @@ class Read:
         return self.unread.select("line", "code").rows()
 
 
-def read(data: bytes, format: str, chunk_bytes: int = 1 << 20, *, dialect: Dialect = PLAIN) -> Read:
+def read(
+    data: bytes, format: str, chunk_bytes: int = 1 << 20, *, first_bytes: int | None = None, dialect: Dialect = PLAIN
+) -> Read:
     """Read a drop and hold every chunk to its shape and to the order of its lines."""
     whole = Read()
-    for chunk in read_chunks(io.BytesIO(data), format, chunk_bytes=chunk_bytes, dialect=dialect):
+    for chunk in read_chunks(io.BytesIO(data), format, chunk_bytes=chunk_bytes, first_bytes=first_bytes, dialect=dialect):
         _hold_to_shape(chunk)
         for category, sheet in chunk.sheets.items():
             # How many texts are looked at twice is each reader's own affair.

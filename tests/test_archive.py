@@ -6,6 +6,7 @@ import errno
 import gzip
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,7 +15,8 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.archive import Archive, Stored
+from pipelines.archive import Archive
+from pipelines.copying import Stored
 from pipelines.problems import DropHeldError, NightdropError
 
 
@@ -209,3 +211,76 @@ def test_archived_bytes_that_are_gone_or_too_short_say_what_to_do(archive: Archi
     sha256 = keep(archive, tmp_path, b"short")
     with pytest.raises(NightdropError, match="nightdrop verify"):
         list(archive.read_ranges(sha256, None, [3], [10]))
+
+
+# --- copied ahead -------------------------------------------------------------------------------------------------------
+
+
+def files_of(archive: Archive) -> list[Path]:
+    return [file for file in archive.folder.rglob("*") if file.is_file()]
+
+
+@pytest.fixture
+def inbox(tmp_path: Path) -> Path:
+    (tmp_path / "inbox").mkdir()
+    return tmp_path / "inbox"
+
+
+def test_what_was_copied_ahead_is_taken_without_being_read_again(
+    archive: Archive, inbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drops = [inbox / "one", inbox / "two", inbox / "again"]
+    for drop, data in zip(drops, (b"one" * 50_000_000, b"", b""), strict=True):
+        drop.write_bytes(data)
+    with archive.copying_ahead(drops, inbox), archive.arrivals():
+        for ahead in archive._ahead.values():
+            ahead.result()
+        monkeypatch.setattr(os, "sendfile", None)  # whoever copies now fails
+        taken = [archive.take(drop, inbox=inbox) for drop in drops]
+        assert all(archive.was_hashed(one.sha256) for one in taken)
+    assert taken == [Stored(hashlib.sha256(drop.read_bytes()).hexdigest(), drop.stat().st_size) for drop in drops]
+    assert not archive.was_hashed(taken[0].sha256)
+    assert sorted(file.name for file in files_of(archive)) == sorted({one.sha256 for one in taken})
+
+
+def test_a_file_that_changed_since_it_was_copied_ahead_is_copied_again(archive: Archive, inbox: Path) -> None:
+    drop = inbox / "drop"
+    drop.write_bytes(b"before")
+    with archive.copying_ahead([drop], inbox), archive.arrivals():
+        archive._ahead[drop].result()
+        drop.write_bytes(b"afters")
+        assert archive.take(drop, inbox=inbox).sha256 == hashlib.sha256(b"afters").hexdigest()
+    assert [file.read_bytes() for file in files_of(archive)] == [b"afters"]
+
+
+@pytest.mark.parametrize("spoil", [Path.unlink, lambda drop: (drop.unlink(), drop.symlink_to("/etc/hostname"))])
+def test_a_file_that_is_gone_or_led_away_since_is_not_taken(
+    archive: Archive, inbox: Path, spoil: Callable[[Path], object]
+) -> None:
+    drop = inbox / "drop"
+    drop.write_bytes(b"before")
+    with archive.copying_ahead([drop], inbox), archive.arrivals():
+        archive._ahead[drop].result()
+        spoil(drop)
+        with pytest.raises(DropHeldError, match=r"unreadable|not_a_file"):
+            archive.take(drop, inbox=inbox)
+    assert files_of(archive) == []
+
+
+def test_what_cannot_be_copied_ahead_says_why_when_it_is_taken(archive: Archive, inbox: Path) -> None:
+    os.mkfifo(inbox / "fifo")
+    with archive.copying_ahead([inbox / "fifo", inbox / "gone"], inbox), archive.arrivals():
+        with pytest.raises(DropHeldError, match="not_a_file"):
+            archive.take(inbox / "fifo", inbox=inbox)
+        with pytest.raises(DropHeldError, match="unreadable"):
+            archive.take(inbox / "gone", inbox=inbox)
+    assert files_of(archive) == []
+
+
+def test_copies_that_nobody_takes_go_and_those_not_begun_are_not_made(archive: Archive, inbox: Path) -> None:
+    for name in "abc":
+        (inbox / name).write_bytes(name.encode() * 100_000_000)
+    with pytest.raises(RuntimeError), archive.copying_ahead([inbox / "a", inbox / "b", inbox / "c"], inbox):
+        archive._ahead[inbox / "a"].result()
+        raise RuntimeError
+    assert files_of(archive) == []

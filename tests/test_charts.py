@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from pipelines import charts
 from pipelines.charts import Bar, bars
-from pipelines.excerpts import visible
+from pipelines.visible import visible
 
 TEXT = st.text(min_size=1, max_size=40).map(visible)
 BARS = st.lists(st.builds(Bar, TEXT, st.integers(1, 10**12), st.none() | TEXT), min_size=1, max_size=13)

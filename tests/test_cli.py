@@ -414,6 +414,28 @@ def test_the_help_starts_at_once():
         assert f"\n  {command} " in done.stdout
 
 
+def test_drops_are_copied_before_the_heavy_libraries_are_there(home, tmp_path):
+    """A run reads its settings, takes the lock and begins to copy; only then it loads what it needs to work."""
+    (home.inbox / "2026-11-16.jsonl").write_bytes(b"{}\n")
+    watched = """
+import sys
+from pipelines.archive import Archive
+ahead = Archive.copying_ahead
+def told(self, *arguments):
+    print(*sys.modules)
+    return ahead(self, *arguments)
+Archive.copying_ahead = told
+from flows.cli import call
+call(sys.argv[1:])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", watched, "run", "--home", str(home.root)], capture_output=True, text=True, check=True
+    )
+    loaded = done.stdout.split("\n")[0].split()
+    assert "flows.lock" in loaded
+    assert {"polars", "pandera", "duckdb", "pyarrow", "numpy"}.isdisjoint(loaded)
+
+
 def test_a_reader_that_goes_away_is_no_failure():
     read_end, write_end = os.pipe()
     os.close(read_end)

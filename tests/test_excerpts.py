@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from pipelines.excerpts import WHOLE, columns_of, excerpt, place_in_csv, place_in_json, place_of_bad_bytes, visible
+from pipelines.excerpts import WHOLE, columns_of, excerpt, place_in_csv, place_in_json, place_of_bad_bytes
+from pipelines.visible import visible
 
 
 def marked(text: str, code: str, field: str | None, value: str | None) -> str:

@@ -133,8 +133,16 @@ def test_polars_has_met_numpy_and_arrow_before_there_is_a_thread() -> None:
     asks = "import pipelines.threads, polars._dependencies as met; print(type(met.numpy).__name__, type(met.pyarrow).__name__)"
     done = subprocess.run([sys.executable, "-c", asks], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["module", "module"]
-    makers = [file.name for file in Path(threads.__file__).parent.glob("*.py") if "ThreadPoolExecutor(" in file.read_text()]
-    assert makers == ["threads.py"]
+    modules = {file.name: file.read_text() for file in Path(threads.__file__).parent.glob("*.py")}
+    makers = {name for name, text in modules.items() if "ThreadPoolExecutor(" in text}
+    assert makers == {"threads.py", "archive.py"}
+    assert "polars" not in modules["archive.py"] + modules["copying.py"]  # what its threads do
+
+
+def test_small_questions_are_asked_of_the_engine_that_begins_at_once() -> None:
+    asks = "import pipelines.threads, polars; from polars.config import get_engine_affinity_override as of; print(of())"
+    done = subprocess.run([sys.executable, "-c", asks], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "InMemoryEngine()"
 
 
 ids = st.text("ab0é\U0001f600", max_size=3)

@@ -15,7 +15,8 @@ from polars.testing import assert_frame_equal
 from reading_frames import Read, read
 
 import pipelines.reading
-from pipelines.blocks import count_feeds, whole_lines
+from pipelines import _lines
+from pipelines.blocks import whole_lines
 from pipelines.problems import DropHeldError, NightdropError
 from pipelines.reading import read_chunks
 from pipelines.sheets import FILLER, UNREAD, Chunk
@@ -145,9 +146,9 @@ def drops(draw: st.DrawFn) -> tuple[bytes, str]:
     return draw(st.sampled_from([b"", b"", b"\xef\xbb\xbf"])) + data, format
 
 
-def outcome(data: bytes, format: str, chunk_bytes: int = 1 << 20) -> Read | str:
+def outcome(data: bytes, format: str, chunk_bytes: int = 1 << 20, first_bytes: int | None = None) -> Read | str:
     try:
-        return read(data, format, chunk_bytes)
+        return read(data, format, chunk_bytes, first_bytes=first_bytes)
     except DropHeldError as held:
         return held.reason
 
@@ -163,10 +164,12 @@ def assert_same(one: Read | str, other: Read | str) -> None:
     assert_frame_equal(one.filler, other.filler)
 
 
-@given(drops(), st.sampled_from([1, 2, 7, 64]))
+@given(drops(), st.sampled_from([1, 2, 7, 64]), st.sampled_from([None, 1, 5, 100]))
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_what_is_read_does_not_depend_on_where_the_drop_is_cut(drop: tuple[bytes, str], chunk_bytes: int) -> None:
-    assert_same(outcome(*drop, chunk_bytes), outcome(*drop))
+def test_what_is_read_does_not_depend_on_where_the_drop_is_cut(
+    drop: tuple[bytes, str], chunk_bytes: int, first_bytes: int | None
+) -> None:
+    assert_same(outcome(*drop, chunk_bytes, first_bytes), outcome(*drop))
 
 
 @given(drops())
@@ -243,7 +246,14 @@ def test_a_line_in_a_million_pieces_costs_what_its_length_costs() -> None:
     ]
 
 
-@given(st.binary(max_size=40), st.integers(0, 3), st.integers(-900_000, 900_000), st.none() | st.integers(-900_000, 900_000))
-def test_line_feeds_are_counted_as_bytes_counts_them(some: bytes, times: int, start: int, end: int | None) -> None:
+@given(st.binary(max_size=90), st.integers(0, 3), st.integers(0, 900_000), st.integers(0, 900_000))
+def test_line_feeds_are_counted_as_bytes_counts_them(some: bytes, times: int, start: int, end: int) -> None:
     data = (some + b"\n") * (times * 100_000 // (len(some) + 1) * 4) + some
-    assert count_feeds(data, start, end) == data.count(b"\n", start, end)
+    low, high = sorted((min(start, len(data)), min(end, len(data))))
+    assert _lines.count_feeds(data, low, high) == data.count(b"\n", low, high)
+
+
+@pytest.mark.parametrize(("low", "high"), [(-1, 1), (2, 1), (0, 4)])
+def test_bytes_that_are_not_there_are_not_counted(low: int, high: int) -> None:
+    with pytest.raises(ValueError, match="not within 3"):
+        _lines.count_feeds(b"\n\n\n", low, high)

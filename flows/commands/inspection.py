@@ -19,12 +19,12 @@ from flows.commands.night import held_text, missing_text
 from flows.lock import holder_of
 from flows.settings import load_settings
 from flows.terminal import Answer, counted, line, size, table
+from pipelines.arriving import Seen
 from pipelines.calendar import Missing, attendance
 from pipelines.database import connect
 from pipelines.discovery import Candidate, discover, path_key, paths_in
 from pipelines.home import Home
 from pipelines.inbox import open_file
-from pipelines.pickup import Seen
 from pipelines.problems import DropHeldError, NightdropError, UsageError
 from pipelines.summary import WHAT_NEXT, DropResult
 

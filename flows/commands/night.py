@@ -15,6 +15,7 @@ from flows.lock import hold, holder_of
 from flows.settings import load_settings
 from flows.telling import settings_of, telling, telling_failures
 from flows.terminal import Answer, counted, indented, line, plain, progress_bar, table, write_note
+from pipelines.arriving import arriving
 from pipelines.calendar import Missing
 from pipelines.discovery import discover
 from pipelines.headline import Headline, State, headline
@@ -42,13 +43,14 @@ def run(home: Home, *, only_date: date | None, prefect: bool) -> Answer:
             raise HomeBusyError(f"{home.root}: another run has this home: {holder}. Nothing was changed.")
         night = run_nightly(home, settings, only_date)
     else:
-        from pipelines.night import run_night
-
         with telling(home, settings, "nightdrop run") as teller:
             require_inbox(home)
             with hold(home, command="nightdrop run"), progress_bar() as progress:
                 brought = bring(home, settings)
-                night = run_night(home, settings, only_date=only_date, progress=progress)
+                with arriving(home, settings, discover(home.inbox), only_date) as archive:
+                    from pipelines.night import run_night  # half a second, while drops are copied
+
+                    night = run_night(home, settings, only_date=only_date, progress=progress, archive=archive)
             teller.came_to(night, brought.problems)
         if brought.problems:
             write_note(unreached(brought))
