@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from itertools import chain
@@ -84,44 +84,70 @@ def put(place: Path, content: bytes) -> Path:
 
 
 def write_bounce(
-    folder: Path, rejected: Rejected, begins: Opening, *, name: str, issued: str | None = None, reasons: Reasons | None = None
+    folder: Path,
+    rejected: Rejected,
+    begins: Opening,
+    *,
+    name: str,
+    issued: str | None = None,
+    reasons: Reasons | None = None,
+    before: Callable[[], object] = lambda: None,
 ) -> Bounce:
     """Write a drop's rejected lines and their reasons into `folder`; whoever calls makes the names in it durable.
 
     `begins` is how the drop does. `issued` is the SHA-256 of the bounce that was issued under this name before, if there was one.
-    `reasons` writes the CSV beside it in other words than ours.
+    `reasons` writes the CSV beside it in other words than ours. `before` is called when the lines are written, before anybody can
+    take them.
     """
     starts = _Starts(first=begins.header.count(b"\n") + 1)
-    sha256 = write_whole(folder / name, chain([begins.header], _lines(rejected, begins.line_end, starts)), issued=issued)
+    digest = hashlib.sha256()
+
+    def may_replace() -> bool:
+        before()
+        return _leaves_free(folder / name, issued, digest.hexdigest())
+
+    lines = chain([begins.header], _lines(rejected, begins.line_end, starts))
+    write_whole(folder / name, _noted(lines, digest.update), may_replace=may_replace)
     placed = map(starts.places(), rejected.reasons())
     write_whole(folder / f"{name}{REASONS_SUFFIX}", (reasons or _reasons)(placed))
-    return Bounce(name, sha256, starts.count)
+    return Bounce(name, digest.hexdigest(), starts.count)
 
 
-def write_whole(place: Path, pieces: Iterable[bytes], *, issued: str | None = None) -> str:
-    """Put those bytes at `place` at once and return their SHA-256; its name is durable once the caller syncs the folder.
+def write_whole(place: Path, pieces: Iterable[bytes], *, may_replace: Callable[[], bool] = lambda: True) -> None:
+    """Put those bytes at `place` at once; its name is durable once the caller syncs the folder.
 
-    With `issued`, a file there that holds other bytes than the issued ones was changed by a person: it is left alone when
-    the new bytes are the issued ones, and else set aside.
+    `may_replace` is asked when they are written: where it says no, what is there stays.
     """
     draft = place.with_name(place.name + _TEMPORARY)
-    digest = hashlib.sha256()
     try:
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640), "wb") as file:
             for piece in pieces:
                 file.write(piece)
-                digest.update(piece)
             file.flush()
             os.fsync(file.fileno())
-        sha256 = digest.hexdigest()
-        if issued and place.exists():
-            if sha256 == issued:
-                return sha256
-            set_aside_if_edited(place, issued, sha256)
-        draft.replace(place)
+        if may_replace():
+            draft.replace(place)
     finally:
         draft.unlink(missing_ok=True)
-    return sha256
+
+
+def _noted(pieces: Iterable[bytes], note: Callable[[bytes], object]) -> Iterator[bytes]:
+    for piece in pieces:
+        note(piece)
+        yield piece
+
+
+def _leaves_free(place: Path, issued: str | None, sha256: str) -> bool:
+    """Tell whether a bounce with that SHA-256 is to be put at `place`, where the one that was `issued` may be.
+
+    A file that holds other bytes than the issued ones was changed by a person: it is left alone when the new bytes are the issued
+    ones, and else set aside.
+    """
+    if issued and place.exists():
+        if sha256 == issued:
+            return False
+        set_aside_if_edited(place, issued, sha256)
+    return True
 
 
 def set_aside_if_edited(place: Path, *known: str) -> None:
@@ -133,9 +159,15 @@ def set_aside_if_edited(place: Path, *known: str) -> None:
     place.rename(next(free for name in names if not (free := place.with_name(place.name + name)).exists()))
 
 
-def defused(columns: pl.Expr) -> pl.Expr:
-    """Return text cells with a `'` in front where a spreadsheet would take them for a formula."""
-    return pl.when(columns.str.contains(_RUNS_IN_A_SPREADSHEET)).then("'" + columns).otherwise(columns).name.keep()
+def defused(frame: pl.DataFrame, columns: Sequence[str] | None = None) -> pl.DataFrame:
+    """Return a frame whose text cells have a `'` in front where a spreadsheet would take them for a formula.
+
+    `columns`: those to look at; None: all that hold text.
+    """
+    # Those signs sort before the letters: most columns have nothing to be looked at twice.
+    below = frame.select((pl.col(pl.String if columns is None else columns) < "A").any())
+    risky = pl.col([column.name for column in below.iter_columns() if column.item()])
+    return frame.with_columns(pl.when(risky.str.contains(_RUNS_IN_A_SPREADSHEET)).then("'" + risky).otherwise(risky).name.keep())
 
 
 @dataclass(slots=True)
@@ -198,7 +230,7 @@ def _lines(rejected: Rejected, line_end: bytes, starts: _Starts) -> Iterator[byt
 def _reasons(frames: Iterator[pl.DataFrame]) -> Iterator[bytes]:
     """Yield the reasons as CSV, a row per reason in the order of the lines."""
     for number, frame in enumerate(frames):
-        rows = frame.select("bounce_line", pl.exclude("bounce_line")).with_columns(defused(pl.col(pl.String)))
+        rows = defused(frame.select("bounce_line", pl.exclude("bounce_line")))
         written = BytesIO()
         rows.write_csv(written, include_header=number == 0)
         yield written.getvalue()

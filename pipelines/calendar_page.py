@@ -35,10 +35,10 @@ _DATES = """
         coalesce(sum(warned) FILTER (status = 'applied'), 0)::BIGINT AS warned
     FROM drops WHERE business_date IS NOT NULL GROUP BY 1 ORDER BY 1
 """
+# What is told apart before it is counted is told apart by all threads.
 _REASONS = """
-    SELECT business_date, code, sum(lines)::BIGINT AS records,
-        business_date = min(business_date) OVER (PARTITION BY code) AS first
-    FROM (SELECT business_date, path, code, count(DISTINCT line) AS lines FROM rejections GROUP BY ALL)
+    SELECT business_date, code, count(*) AS records, business_date = min(business_date) OVER (PARTITION BY code) AS first
+    FROM (SELECT DISTINCT business_date, path, code, line FROM rejections)
     GROUP BY business_date, code ORDER BY business_date, records DESC, code
 """
 _ROOTS = """

@@ -26,7 +26,7 @@ from pipelines.bounce import bounce_name, defused, opening, write_bounce, write_
 from pipelines.charts import stacked
 from pipelines.csvs import columns_named
 from pipelines.discovery import path_key
-from pipelines.excerpts import columns_of, visible
+from pipelines.excerpts import columns_of
 from pipelines.files import sync_folder
 from pipelines.headline import Headline
 from pipelines.home import Home
@@ -37,6 +37,7 @@ from pipelines.problems import UsageError
 from pipelines.rejected import InWarehouse, Original
 from pipelines.rows import Words, rejection_rows, static_rows
 from pipelines.sources import ANYBODY, Sources
+from pipelines.visible import visible
 
 NIGHTS = 14
 """Business dates in the trend."""
@@ -190,7 +191,7 @@ def _reasons(frames: Iterator[pl.DataFrame], *, paths: set[str]) -> Iterator[byt
             }
         )
     frame = pl.DataFrame(rows, infer_schema_length=None)
-    yield frame.with_columns(defused(pl.col(pl.String))).write_csv().encode()
+    yield defused(frame).write_csv().encode()
 
 
 def plain_words(code: str, value: str | None, message: str) -> Words:

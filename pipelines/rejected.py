@@ -33,7 +33,7 @@ IN_A_DROP = ("line", "code", "field", "value", "message")
 _OF_A_DROP = "business_date = $day AND path = $path"
 _SLOTS = f"""
     SELECT line, id, left(sha256(raw), {DIGEST}) AS digest FROM rejected_lines
-    LEFT JOIN (SELECT line, any_value(entity_id) AS id FROM rejections WHERE {_OF_A_DROP} GROUP BY line) USING (line)
+    LEFT JOIN (SELECT line, entity_id AS id FROM events WHERE {_OF_A_DROP} AND verdict = 'rejected') USING (line)
     WHERE {_OF_A_DROP} ORDER BY line
 """
 _PLACES = f"SELECT line, sha256, byte_offset, byte_length FROM rejected_lines WHERE {_OF_A_DROP} ORDER BY line"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
@@ -39,7 +39,7 @@ from pipelines.files import sync_folder
 from pipelines.home import Home, Settings
 from pipelines.issues import Issue, remember
 from pipelines.mornings import Morning, Row, mornings, undated
-from pipelines.rejected import InWarehouse, Original
+from pipelines.rejected import InWarehouse, Original, Rejected
 from pipelines.sources import Sources
 
 if TYPE_CHECKING:
@@ -87,8 +87,10 @@ def write_reports(
     folder.mkdir(mode=0o750, parents=True, exist_ok=True)
     files: list[Path] = []
     days = sorted(set(dates))
-    with threads.pool(1) as beside:
-        desk = _Desk(con, home, settings or Settings(), calendar, beside)
+    with con.cursor() as cursor, threads.pool(1) as beside, threads.pool(1) as aside:
+        desk = _Desk(con, home, settings or Settings(), calendar, beside, aside)
+        without_date = undated(con)
+        index = aside.submit(_index, cursor, folder / PAGE, without_date, calendar, new=bool(days))
         under_way: Future[list[Path]] | None = None
         for morning in mornings(con, days):
             following = desk.write_date(morning)
@@ -96,16 +98,15 @@ def write_reports(
                 files += under_way.result()
                 advance()
             under_way = following
-        without_date = undated(con)
-        index = _index(con, folder / PAGE, without_date, calendar, new=bool(days))
         if under_way:
             files += under_way.result()
             advance()
+        page = index.result()
     files += _write_undated(without_date, folder / UNDATED)
-    if index is None:
+    if page is None:
         (folder / PAGE).unlink(missing_ok=True)
     else:
-        files.append(put(folder / PAGE, index))
+        files.append(put(folder / PAGE, page))
     sync_folder(folder)
     return files
 
@@ -128,6 +129,8 @@ class _Desk:
     calendar: Attendance
     beside: Executor
     """One thread: of two pages the second waits for the first."""
+    aside: Executor
+    """A thread for what others wait for at last."""
 
     def write_date(self, morning: Morning) -> Future[list[Path]]:
         """Write the bounces of a date; return what is there once its page and summary are too, which others may wait for."""
@@ -157,9 +160,25 @@ class _Desk:
         for drop in drops:
             day, path, sha256 = drop.original.business_date, drop.original.path, drop.original.sha256
             refused = in_hand.get(path) or InWarehouse(self.con, drop.original, archive)
-            remember(self.home, Issue(drop.name, day, path, sha256, drop.header), refused.slots())
-            bounces[path, sha256] = write_bounce(folder, refused, drop.begins, name=drop.name, issued=issued.get(drop.name))
+            start = _done_at_once if path in in_hand else self.aside.submit
+            remembered = start(self._remember, Issue(drop.name, day, path, sha256, drop.header), refused)
+            bounces[path, sha256] = write_bounce(
+                folder,
+                refused,
+                drop.begins,
+                name=drop.name,
+                issued=issued.get(drop.name),
+                before=remembered.result,
+            )
         return bounces
+
+    def _remember(self, issue: Issue, refused: Rejected) -> None:
+        """Keep what a bounce is issued with; another thread may be asking the warehouse meanwhile."""
+        if isinstance(refused, InWarehouse):
+            with self.con.cursor() as cursor:
+                remember(self.home, issue, replace(refused, con=cursor).slots())
+        else:
+            remember(self.home, issue, refused.slots())
 
     def _finish(
         self,

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines import rejected, schema
 from pipelines.archive import Archive
-from pipelines.bounce import Bounce, bounce_name, opening, set_aside_if_edited, write_bounce
+from pipelines.bounce import Bounce, bounce_name, defused, opening, set_aside_if_edited, write_bounce
 from pipelines.database import connect
 from pipelines.mornings import mornings
 from pipelines.problems import NightdropError
@@ -45,6 +46,10 @@ def reject(con: duckdb.DuckDBPyConnection, original: Original, line: int, raw: b
     con.execute(
         "INSERT INTO rejected_lines VALUES (?, ?, ?, ?, 0, ?, ?)",
         [original.business_date, original.path, line, original.sha256, len(raw), raw],
+    )
+    con.execute(
+        "INSERT INTO events VALUES (?, ?, ?, 'client', 'create', 'C-1', 'C-1', 'rejected', now())",
+        [original.business_date, original.path, line],
     )
     for reason in reasons or ({},):
         row = {"code": "invalid_email", "field": "email", "value": "x", "message": "not an address", **reason}
@@ -236,3 +241,15 @@ def test_what_a_morning_holds_bounces_as_what_the_warehouse_has(refused, bytes_a
         held, asked = ({f.name: f.read_bytes() for f in (folder / name).iterdir()} for name in ("held", "asked"))
         assert held == asked
         assert len(held) == 3
+
+
+@given(
+    st.lists(
+        st.none() | st.text(max_size=3) | st.sampled_from(["=1", "+1", "-1", "@a", "\tx", "\rx", "A", "a", "'=1", ""]), max_size=6
+    )
+)
+def test_cells_are_defused_where_a_spreadsheet_would_run_them_and_nowhere_else(cells):
+    frame = pl.DataFrame({"text": cells, "other": ["=1"] * len(cells)}, schema={"text": pl.String, "other": pl.String})
+    wanted = [cell and ("'" + cell if cell[0] in "=+-@\t\r" else cell) for cell in cells]
+    assert defused(frame)["text"].to_list() == wanted
+    assert defused(frame, ["text"]).to_dict(as_series=False) == {"text": wanted, "other": ["=1"] * len(cells)}

@@ -115,16 +115,14 @@ def _texts(found: duckdb.DuckDBPyRelation, kind: Format, count: Callable[[int], 
 def _csv(found: duckdb.DuckDBPyRelation, batches: pa.RecordBatchReader, count: Callable[[int], object]) -> Iterator[bytes]:
     """Yield CSV with a header; a cell that a spreadsheet would run gets a `'` in front."""
     header = io.StringIO()
-    csv.writer(header, lineterminator="\n").writerow(
-        pl.DataFrame({"name": found.columns}).select(defused(pl.col("name")))["name"]
-    )
+    csv.writer(header, lineterminator="\n").writerow(defused(pl.DataFrame({"name": found.columns}))["name"])
     yield header.getvalue().encode()
     # A number below 0 begins with `-` and is none the worse for it.
     words = [f"c{place}" for place, type_ in enumerate(found.types) if type_.id not in _WHOLE | _FLOATING | {"decimal"}]
     for batch in batches:
         count(batch.num_rows)
         cells = pl.DataFrame(pl.from_arrow(batch))
-        yield cells.with_columns(defused(pl.col(words))).write_csv(include_header=False).encode()
+        yield defused(cells, words).write_csv(include_header=False).encode()
 
 
 def _json(found: duckdb.DuckDBPyRelation, batches: pa.RecordBatchReader, count: Callable[[int], object]) -> Iterator[bytes]:
