@@ -7,10 +7,12 @@ nothing is known loses its report.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor, Future, wait
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
@@ -49,6 +51,8 @@ PAGE = "index.html"
 UNDATED = "undated"
 _MANY = 5_000
 """So many rejections of a date make its page worth a thread of its own."""
+_SMALL_AT_ONCE = 2
+"""So many dates with fewer are written at once: half the time of one goes by until the disk has it."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -87,19 +91,19 @@ def write_reports(
     folder.mkdir(mode=0o750, parents=True, exist_ok=True)
     files: list[Path] = []
     days = sorted(set(dates))
-    with con.cursor() as cursor, threads.pool(1) as beside, threads.pool(1) as aside:
+    with con.cursor() as cursor, threads.pool(1) as beside, threads.pool(1) as aside, threads.pool(_SMALL_AT_ONCE) as others:
         desk = _Desk(con, home, settings or Settings(), calendar, beside, aside)
         without_date = undated(con)
         index = aside.submit(_index, cursor, folder / PAGE, without_date, calendar, new=bool(days))
-        under_way: Future[list[Path]] | None = None
+        under_way: deque[Future[list[Path]]] = deque()
         for morning in mornings(con, days):
-            following = desk.write_date(morning)
-            if under_way:
-                files += under_way.result()
+            small = len(morning.rejections) < _MANY
+            under_way.append(others.submit(desk.write_small_date, morning) if small else desk.write_date(morning))
+            while len(under_way) > (2 * _SMALL_AT_ONCE if small else 1):
+                files += under_way.popleft().result()
                 advance()
-            under_way = following
-        if under_way:
-            files += under_way.result()
+        for written in under_way:
+            files += written.result()
             advance()
         page = index.result()
     files += _write_undated(without_date, folder / UNDATED)
@@ -132,8 +136,15 @@ class _Desk:
     aside: Executor
     """A thread for what others wait for at last."""
 
-    def write_date(self, morning: Morning) -> Future[list[Path]]:
-        """Write the bounces of a date; return what is there once its page and summary are too, which others may wait for."""
+    def write_small_date(self, morning: Morning) -> list[Path]:
+        """Write all of a date in this thread, beside others; return what is there."""
+        return self.write_date(morning, alone=True).result()
+
+    def write_date(self, morning: Morning, *, alone: bool = False) -> Future[list[Path]]:
+        """Write the bounces of a date; return what is there once its page and summary are too, which others may wait for.
+
+        `alone`: these are not worth another thread.
+        """
         folder = self.home.reports / morning.day.isoformat()
         issued = issued_in(folder)
         if not morning.drops and not list(self.calendar.on(morning.day)):
@@ -144,7 +155,7 @@ class _Desk:
         folder.mkdir(mode=0o750, exist_ok=True)
         drops = _refused_drops(Archive(self.home.archive), morning, self.settings.sources)
         columns = {drop.original.path: drop.columns for drop in drops}
-        start = self.beside.submit if len(morning.rejections) >= _MANY else _done_at_once
+        start = _done_at_once if alone else self.beside.submit
         rows = start(refused_rows, morning, columns, self.settings.sources)
         bounces = self._write_bounces(folder, morning, drops, issued)
         kept = {name for bounce in bounces.values() for name in (bounce.name, bounce.name + REASONS_SUFFIX)}
@@ -159,26 +170,23 @@ class _Desk:
         bounces = {}
         for drop in drops:
             day, path, sha256 = drop.original.business_date, drop.original.path, drop.original.sha256
-            refused = in_hand.get(path) or InWarehouse(self.con, drop.original, archive)
-            start = _done_at_once if path in in_hand else self.aside.submit
-            remembered = start(self._remember, Issue(drop.name, day, path, sha256, drop.header), refused)
-            bounces[path, sha256] = write_bounce(
-                folder,
-                refused,
-                drop.begins,
-                name=drop.name,
-                issued=issued.get(drop.name),
-                before=remembered.result,
-            )
+            issue = Issue(drop.name, day, path, sha256, drop.header)
+            write = partial(write_bounce, folder, begins=drop.begins, name=drop.name, issued=issued.get(drop.name))
+            if path in in_hand:
+                _remember(self.home, issue, in_hand[path])
+                bounces[path, sha256] = write(in_hand[path])
+            else:
+                bounces[path, sha256] = self._write_from_warehouse(InWarehouse(self.con, drop.original, archive), issue, write)
         return bounces
 
-    def _remember(self, issue: Issue, refused: Rejected) -> None:
-        """Keep what a bounce is issued with; another thread may be asking the warehouse meanwhile."""
-        if isinstance(refused, InWarehouse):
-            with self.con.cursor() as cursor:
-                remember(self.home, issue, replace(refused, con=cursor).slots())
-        else:
-            remember(self.home, issue, refused.slots())
+    def _write_from_warehouse(self, refused: InWarehouse, issue: Issue, write: Callable[..., Bounce]) -> Bounce:
+        """Write a bounce while what it is issued with is kept; nobody can take it before that is."""
+        with self.con.cursor() as asked, self.con.cursor() as asked_beside:
+            remembered = self.aside.submit(_remember, self.home, issue, replace(refused, con=asked_beside))
+            try:
+                return write(replace(refused, con=asked), before=remembered.result)
+            finally:
+                wait([remembered])
 
     def _finish(
         self,
@@ -197,6 +205,10 @@ class _Desk:
         files.append(write_summary(folder, of_date(morning, bounces, self.calendar)))
         sync_folder(folder)
         return files
+
+
+def _remember(home: Home, issue: Issue, refused: Rejected) -> None:
+    remember(home, issue, refused.slots())
 
 
 def _done_at_once(work: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> Future[T]:
