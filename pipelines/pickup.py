@@ -190,7 +190,8 @@ class _Waiting:
     def _came(self, count: int) -> None:
         """Count bytes that came to what waits, and let it wait no longer when it is enough."""
         self._bytes += count
-        if self._bytes >= self._enough:
+        # What is read at a time ends with a line, and so is a little less.
+        if self._bytes >= self._enough * 3 // 4:
             self.flush()
 
     @property
