@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import cache, lru_cache
+from collections.abc import Iterator
+from functools import lru_cache
 
 import phonenumbers
 import polars as pl
@@ -10,6 +11,10 @@ from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneMetadata
 
 FORM = r"^\+[1-9][0-9]{6,14}$"
 """What the contract's `invalid_phone` asks for."""
+_CODES = frozenset(map(str, COUNTRY_CODE_TO_REGION_CODE))
+_LONGEST_CODE = 3
+_NONE = "[^\\s\\S]"
+"""A pattern that nothing has."""
 _KINDS = (
     "fixed_line",
     "mobile",
@@ -27,9 +32,9 @@ _KINDS = (
 def is_plausible(numbers: pl.Series) -> pl.Series:
     """Tell of each number whether libphonenumber calls it valid: false without the right form, null stays null.
 
-    A pattern made of the library's own metadata proves most valid numbers at once; a test holds it to the library.
+    Patterns made of the library's own metadata prove most valid numbers at once; a test holds them to the library.
     """
-    valid, stripped = _proof()
+    valid, stripped = _proof(frozenset(_calling_codes(numbers)))
     surely = numbers.str.contains(valid) & ~numbers.str.contains(stripped)
     unknown = numbers.filter(~surely)
     unknown = unknown.filter(unknown.str.contains(FORM)).unique()
@@ -39,11 +44,18 @@ def is_plausible(numbers: pl.Series) -> pl.Series:
     return surely | numbers.is_in(unknown.filter(taken).implode())
 
 
-@cache
-def _proof() -> tuple[str, str]:
-    """Return the patterns of all calling codes, each as one."""
-    patterns = [found for code in COUNTRY_CODE_TO_REGION_CODE if (found := _patterns(code))]
-    return tuple(rf"^\+(?:{'|'.join(parts)})" for parts in zip(*patterns, strict=True))  # type: ignore[return-value]
+def _calling_codes(numbers: pl.Series) -> Iterator[int]:
+    """Yield the calling codes with which numbers begin; metadata of the others, a module a region, is not loaded."""
+    for begins in numbers.str.slice(1, _LONGEST_CODE).unique().drop_nulls():
+        codes = (begins[:length] for length in range(1, _LONGEST_CODE + 1))
+        yield from (int(code) for code in codes if code in _CODES)  # of all codes none begins with another
+
+
+@lru_cache(maxsize=256)
+def _proof(codes: frozenset[int]) -> tuple[str, str]:
+    """Return the patterns of some calling codes, each as one."""
+    patterns = [found for code in sorted(codes) if (found := _patterns(code))]
+    return tuple(rf"^\+(?:{'|'.join(parts)})" for parts in zip(*patterns, strict=True)) or (_NONE, _NONE)  # type: ignore[return-value]
 
 
 def _patterns(calling_code: int) -> tuple[str, str] | None:
