@@ -103,6 +103,7 @@ def append(
                 for stage in decision.stages:
                     stands.keep(stage.entity, stage.settled.lives)
         conservation.of_the_log(taken.events, int(added["records"].sum()))
+        writer.end()
         # While the last decision is written.
         add_raw(con, taken.refused().join(places, on="rank", how="left"), raw_lines, turn=writer.turn)
     stands.forget()
@@ -115,22 +116,23 @@ def append(
 def _parts(log: EventLog, units: pl.DataFrame, fixes: pl.DataFrame, part_bytes: int) -> Iterator[_Part]:
     """Yield one part after the other, parents before children.
 
-    A part is a range of ids of one category; what fits into one part is not cut at all. What has no id comes last.
+    A part is a range of ids of one category; what fits into one part is not cut at all. What has no id comes first: it is little,
+    and while the last part is written there is other work.
     """
     logged = log.of_units(units, fixes)
     parts = -(-int(units["bytes"].sum()) // part_bytes)
     if parts <= 1:
         yield _Part(tuple(ENTITIES.values()), logged)
         return
+    before = pl.col("bytes").cum_sum() - pl.col("bytes")
+    for some in units.with_columns(group=before // part_bytes).partition_by("group", maintain_order=True, include_key=False):
+        yield _Part((), log.of_units(some, fixes).of(NAMELESS))
     records = {category: logged.records(category) for category in ENTITIES}
     asked = {entity.parent for entity in ENTITIES.values() if records[entity.category]}
     for category, entity in ENTITIES.items():
         share = records[category] / max(1, int(units["records"].sum()))
         for ids in logged.ids(category, max(1, round(parts * share))) if records[category] else ():
             yield _Part((entity,), logged.of(ids, category), has_children=category in asked)
-    before = pl.col("bytes").cum_sum() - pl.col("bytes")
-    for some in units.with_columns(group=before // part_bytes).partition_by("group", maintain_order=True, include_key=False):
-        yield _Part((), log.of_units(some, fixes).of(NAMELESS))
 
 
 def _read_ahead(parts: Iterable[_Part], reader: Executor) -> Iterator[_Part]:
@@ -170,7 +172,7 @@ class _Writer:
     def __init__(self, con: duckdb.DuckDBPyConnection, places: pl.DataFrame, since: date, moment: Moment) -> None:
         self._pool, self.turn = threads.pool(1), Lock()
         self._adding = Adding(con, places, since=since, moment=moment, turn=self.turn)
-        self._last: Future[None] | None = None
+        self._under_way: deque[Future[None]] = deque()
 
     def __enter__(self) -> Self:
         return self
@@ -179,16 +181,18 @@ class _Writer:
         try:
             if kind is None:
                 self._wait()
-                self._adding.finish()
         finally:
-            self._pool.shutdown()
+            self._pool.shutdown(cancel_futures=True)
 
     def write(self, decision: Decision) -> None:
         """Begin to write a decision, once the one before it is written; raises what went wrong there."""
         self._wait()
-        self._last = self._pool.submit(self._adding.write, decision)
+        self._under_way.append(self._pool.submit(self._adding.write, decision))
+
+    def end(self) -> None:
+        """Have what waits for more rows written after the last decision; does not wait for either."""
+        self._under_way.append(self._pool.submit(self._adding.finish))
 
     def _wait(self) -> None:
-        if self._last is not None:
-            self._last.result()
-        self._last = None
+        while self._under_way:
+            self._under_way.popleft().result()

@@ -118,7 +118,8 @@ class Adding:
     def finish(self) -> None:
         """Write the rows that wait."""
         for table, frame in self._waiting.items():
-            inserting.insert(self._con, table, frame)
+            with self._turn:
+                inserting.insert(self._con, table, frame)
         self._waiting.clear()
 
     def _add(self, table: str, frame: pl.DataFrame) -> None:
