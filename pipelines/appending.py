@@ -116,23 +116,30 @@ def append(
 def _parts(log: EventLog, units: pl.DataFrame, fixes: pl.DataFrame, part_bytes: int) -> Iterator[_Part]:
     """Yield one part after the other, parents before children.
 
-    A part is a range of ids of one category; what fits into one part is not cut at all. What has no id comes first: it is little,
-    and while the last part is written there is other work.
+    A part is a range of ids of one category; what fits into one part is not cut at all. What has no id, which may name a parent
+    all the same, comes before the last category: it is little, and while the last part is written there is other work.
     """
     logged = log.of_units(units, fixes)
     parts = -(-int(units["bytes"].sum()) // part_bytes)
     if parts <= 1:
         yield _Part(tuple(ENTITIES.values()), logged)
         return
+    records = {category: count for category in ENTITIES if (count := logged.records(category))}
+    asked = {ENTITIES[category].parent for category in records}
+    if not records:
+        yield from _nameless(log, units, fixes, part_bytes)
+    for category, count in records.items():
+        if category == [*records][-1]:
+            yield from _nameless(log, units, fixes, part_bytes)
+        share = count / max(1, int(units["records"].sum()))
+        for ids in logged.ids(category, max(1, round(parts * share))):
+            yield _Part((ENTITIES[category],), logged.of(ids, category), has_children=category in asked)
+
+
+def _nameless(log: EventLog, units: pl.DataFrame, fixes: pl.DataFrame, part_bytes: int) -> Iterator[_Part]:
     before = pl.col("bytes").cum_sum() - pl.col("bytes")
     for some in units.with_columns(group=before // part_bytes).partition_by("group", maintain_order=True, include_key=False):
         yield _Part((), log.of_units(some, fixes).of(NAMELESS))
-    records = {category: logged.records(category) for category in ENTITIES}
-    asked = {entity.parent for entity in ENTITIES.values() if records[entity.category]}
-    for category, entity in ENTITIES.items():
-        share = records[category] / max(1, int(units["records"].sum()))
-        for ids in logged.ids(category, max(1, round(parts * share))) if records[category] else ():
-            yield _Part((entity,), logged.of(ids, category), has_children=category in asked)
 
 
 def _read_ahead(parts: Iterable[_Part], reader: Executor) -> Iterator[_Part]:
