@@ -86,8 +86,10 @@ class DeclaredSource(BaseModel):
     @field_validator("columns")
     @classmethod
     def _names_what_there_is(cls, columns: dict[str, str]) -> dict[str, str]:
+        from flows import dialect_columns  # the rules, and Polars with them: few settings ask for them
+
         for name in columns.values():
-            _assert_known(name)
+            dialect_columns.assert_known(name)
         twice = [name for name in columns.values() if list(columns.values()).count(name) > 1]
         if twice:
             raise ValueError(f"{twice[0]!r} is given to two columns")
@@ -96,13 +98,16 @@ class DeclaredSource(BaseModel):
     @field_validator("constants")
     @classmethod
     def _fills_what_there_is(cls, constants: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        from flows import dialect_columns
+
         for name, cell in constants.items():
-            _assert_known(name)
+            dialect_columns.assert_known(name)
+            dialect_columns.assert_no_id(name)
             if name in info.data.get("columns", {}).values():
                 raise ValueError(f"{name!r} is a column of the file already, under `columns`")
             if not cell:
                 raise ValueError(f"{name!r} has an empty cell, which says nothing")
-            _assert_constant(name, cell)
+            dialect_columns.assert_choice(name, cell)
         return constants
 
     def source(self, name: str) -> Source:
@@ -228,18 +233,6 @@ WANTED: dict[str, str] = {
     "rejects_above": "a share from 0 to 1, such as 0.1",
 }
 """By key."""
-
-
-def _assert_known(name: str) -> None:
-    from flows.dialect_columns import assert_known  # the rules, and Polars with them: few settings ask for them
-
-    assert_known(name)
-
-
-def _assert_constant(name: str, cell: str) -> None:
-    from flows.dialect_columns import assert_constant
-
-    assert_constant(name, cell)
 
 
 def _compile(pattern: str) -> None:

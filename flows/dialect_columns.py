@@ -17,9 +17,13 @@ def assert_known(name: str) -> None:
         raise ValueError(f"{name!r} is no column we know")
 
 
-def assert_constant(name: str, cell: str) -> None:
-    """Raise ValueError unless a column may say the same in every row, and that."""
+def assert_no_id(name: str) -> None:
+    """Raise ValueError where every row must say something else."""
     if name in id_columns():
         raise ValueError(f"{name!r} is an id: no two records have the same")
+
+
+def assert_choice(name: str, cell: str) -> None:
+    """Raise ValueError where there is little to choose, and a cell is none of it."""
     if cell not in _CELLS.get(name, (cell,)):
         raise ValueError(f"{name!r} is none of {', '.join(_CELLS[name])}")

@@ -19,7 +19,7 @@ from typing import BinaryIO, cast
 
 import zstandard
 
-from pipelines.copying import Copied, Stored, copied
+from pipelines.copying import NEVER, Copied, Stored, copied
 from pipelines.files import sync_file, sync_folder
 from pipelines.problems import DropHeldError, NightdropError
 
@@ -107,12 +107,12 @@ class Archive:
                         ahead.result()[0].unlink(missing_ok=True)
                 self._ahead.clear()
 
-    def _copy(self, source: Path, inbox: Path | None, *, growing: bool, stop: Event | None = None) -> tuple[Path, Copied | None]:
+    def _copy(self, source: Path, inbox: Path | None, *, growing: bool, stop: Event = NEVER) -> tuple[Path, Copied | None]:
         """Copy a file into a new one beside the archived ones; with None, and nothing there, when it changed on the way."""
         with tempfile.NamedTemporaryFile(dir=self.folder, prefix=_INCOMING, delete=False) as copy:
             incoming = Path(copy.name)
             try:
-                was = copied(source, cast(BinaryIO, copy), inbox=inbox, growing=growing, stop=stop or Event())
+                was = copied(source, cast(BinaryIO, copy), inbox=inbox, growing=growing, stop=stop)
                 os.fchmod(copy.fileno(), 0o440)
             except BaseException:
                 incoming.unlink()

@@ -104,7 +104,7 @@ def write_bounce(
 
     def may_replace() -> bool:
         before()
-        return _leaves_free(folder / name, issued, digest.hexdigest())
+        return _make_room(folder / name, issued, digest.hexdigest())
 
     lines = chain([begins.header], _lines(rejected, begins.line_end, starts))
     write_whole(folder / name, _noted(lines, digest.update), may_replace=may_replace)
@@ -137,8 +137,8 @@ def _noted(pieces: Iterable[bytes], note: Callable[[bytes], object]) -> Iterator
         yield piece
 
 
-def _leaves_free(place: Path, issued: str | None, sha256: str) -> bool:
-    """Tell whether a bounce with that SHA-256 is to be put at `place`, where the one that was `issued` may be.
+def _make_room(place: Path, issued: str | None, sha256: str) -> bool:
+    """Make room for a bounce with that SHA-256 where the one that was `issued` may be; tell whether it is to be put there.
 
     A file that holds other bytes than the issued ones was changed by a person: it is left alone when the new bytes are the issued
     ones, and else set aside.

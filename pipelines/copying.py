@@ -20,7 +20,8 @@ from pipelines.problems import DropHeldError
 _PIECE = 1024 * 1024
 _AT_ONCE = 64 * 1024 * 1024
 """So much is copied or hashed at a time where nobody is waited for: every time another thread may have to let us go on."""
-_NEVER = Event()
+NEVER = Event()
+"""The `stop` of a copy that somebody waits for."""
 
 
 class Stopped(Exception):
@@ -50,7 +51,7 @@ class Copied:
             return False
 
 
-def copied(source: Path, copy: BinaryIO, *, inbox: Path | None, growing: bool, stop: Event = _NEVER) -> Copied | None:
+def copied(source: Path, copy: BinaryIO, *, inbox: Path | None, growing: bool, stop: Event) -> Copied | None:
     """Copy a file's bytes into an empty one; None when it changed on the way.
 
     `inbox`, `growing`: as `Archive.take` has them. Raises DropHeldError `unreadable` or `not_a_file`, Stopped once `stop` is set.

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, Future, wait
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -134,7 +134,7 @@ class _Desk:
     beside: Executor
     """One thread: of two pages the second waits for the first."""
     aside: Executor
-    """A thread for what others wait for at last."""
+    """One thread, for what is waited for last: the page over all dates, and what large bounces are issued with."""
 
     def write_small_date(self, morning: Morning) -> list[Path]:
         """Write all of a date in this thread, beside others; return what is there."""
@@ -176,15 +176,15 @@ class _Desk:
                 _remember(self.home, issue, in_hand[path])
                 bounces[path, sha256] = write(in_hand[path])
             else:
-                bounces[path, sha256] = self._write_from_warehouse(InWarehouse(self.con, drop.original, archive), issue, write)
+                bounces[path, sha256] = self._write_from_warehouse(drop.original, archive, issue, write)
         return bounces
 
-    def _write_from_warehouse(self, refused: InWarehouse, issue: Issue, write: Callable[..., Bounce]) -> Bounce:
+    def _write_from_warehouse(self, original: Original, archive: Archive, issue: Issue, write: Callable[..., Bounce]) -> Bounce:
         """Write a bounce while what it is issued with is kept; nobody can take it before that is."""
         with self.con.cursor() as asked, self.con.cursor() as asked_beside:
-            remembered = self.aside.submit(_remember, self.home, issue, replace(refused, con=asked_beside))
+            remembered = self.aside.submit(_remember, self.home, issue, InWarehouse(asked_beside, original, archive))
             try:
-                return write(replace(refused, con=asked), before=remembered.result)
+                return write(InWarehouse(asked, original, archive), before=remembered.result)
             finally:
                 wait([remembered])
 

@@ -15,6 +15,7 @@ from checked import RULES, create, line
 from homes import home_in, night
 
 import pipelines.logged
+import pipelines.pickup
 import pipelines.reading
 from pipelines import charts, database, mornings, rejected
 from pipelines.home import Home
@@ -75,6 +76,26 @@ def statements(patch: pytest.MonkeyPatch) -> Counter[str]:
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
     return home_in(tmp_path)
+
+
+def test_metadata_is_asked_for_of_the_calling_codes_that_numbers_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: Counter[str] = Counter()
+    counting(monkeypatch, phones, "_patterns", asked)
+    phones._proof.cache_clear()
+    numbers = pl.Series(["+254712345678", "+447911123456", "+254712345679", None, "0712", "x"] * 100)
+    assert phones.is_plausible(numbers).sum() == 300
+    assert phones.is_plausible(numbers).sum() == 300
+    assert asked["_patterns"] <= 3  # +254, +44, and what "0712" looks like
+
+
+def test_what_is_read_at_a_time_is_checked_at_once_and_does_not_wait_for_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = clients(600)
+    counted: Counter[str] = Counter()
+    counting(monkeypatch, pipelines.pickup, "check", counted)
+    night(home_in(tmp_path), {f"{DAY}.jsonl": data}, chunk_bytes=len(data) // 10)
+    assert 10 <= counted["check"] <= 12  # a quarter of a chunk first; 6 or so, were each second one waited for
 
 
 def test_the_statements_of_a_run_do_not_grow_with_its_events(tmp_path: Path) -> None:
