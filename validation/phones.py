@@ -55,7 +55,10 @@ def _calling_codes(numbers: pl.Series) -> Iterator[int]:
 def _proof(codes: frozenset[int]) -> tuple[str, str]:
     """Return the patterns of some calling codes, each as one."""
     patterns = [found for code in sorted(codes) if (found := _patterns(code))]
-    return tuple(rf"^\+(?:{'|'.join(parts)})" for parts in zip(*patterns, strict=True)) or (_NONE, _NONE)  # type: ignore[return-value]
+    if not patterns:
+        return _NONE, _NONE
+    valid, stripped = (rf"^\+(?:{'|'.join(parts)})" for parts in zip(*patterns, strict=True))
+    return valid, stripped
 
 
 def _patterns(calling_code: int) -> tuple[str, str] | None:
