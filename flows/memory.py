@@ -1,9 +1,10 @@
-"""How a process that works on large columns has memory: of one heap, and seldom looked through for what can go."""
+"""How a process that works on large columns is set up: one heap, seldom looked through for what can go, no idle threads."""
 
 from __future__ import annotations
 
 import ctypes
 import gc
+import os
 import sys
 
 _ARENA_MAX = -8
@@ -28,3 +29,11 @@ def look_for_cycles_seldom() -> None:
     that. Frames are in no cycle: they go when the last who names them does, however seldom is looked.
     """
     gc.set_threshold(50_000)
+
+
+def multiply_in_one_thread() -> None:
+    """Have NumPy's OpenBLAS start no threads, unless the caller's environment says how many.
+
+    Each spins for a tenth of a second before it sleeps, and nothing here multiplies matrices. Call it before NumPy is imported.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

@@ -39,6 +39,7 @@ typedef struct {
     uint64_t ever;
     int names;
     Name name[MAX_NAMES];
+    int64_t written[MAX_NAMES]; /* rows of a column that hold a view; what memory held before stands in the others */
     uint8_t slot[SLOTS];
 } Sheet;
 
@@ -435,10 +436,21 @@ static void look_at(Line *line, int bit, const uint8_t *text, int64_t start, int
     if (is_sure(line->sheet->name[bit].form, text, start, stop)) line->sure |= (uint64_t)1 << bit;
 }
 
+/* Return the view of a row; those of the rows before it that have none become empty. */
+static uint8_t *view_of(const Scan *scan, Sheet *sheet, int bit, int64_t row) {
+    uint8_t *column = sheet->views + 16 * (int64_t)bit * scan->room;
+    int64_t *written = &sheet->written[bit];
+    if (*written < row) {
+        memset(column + 16 * *written, 0, 16 * (size_t)(row - *written));
+        *written = row;
+    }
+    return column + 16 * row;
+}
+
 static void put(Line *line, const Scan *scan, int bit, int64_t start, int64_t stop) {
     Sheet *sheet = line->sheet;
-    uint8_t *view = sheet->views + 16 * ((int64_t)bit * scan->room + sheet->count);
-    write_view(view, scan->text, start, stop - start);
+    write_view(view_of(scan, sheet, bit, sheet->count), scan->text, start, stop - start);
+    sheet->written[bit] = sheet->count + 1;
 }
 
 /* Keep a field that the category does not know; 0 when the line is better left: too many, or one twice. */
@@ -481,10 +493,20 @@ static void take(Scan *scan, Line *line) {
     scan->unknown += line->unknown;
 }
 
-static void forget(const Scan *scan, const Line *line) {
-    if (line->sheet == NULL) return;
-    for (int bit = 0; bit < line->sheet->names; bit++)
-        if (line->sent >> bit & 1) memset(line->sheet->views + 16 * ((int64_t)bit * scan->room + line->sheet->count), 0, 16);
+static void forget(const Line *line) {
+    Sheet *sheet = line->sheet;
+    if (sheet == NULL) return;
+    for (int bit = 0; bit < sheet->names; bit++)
+        if (sheet->written[bit] > sheet->count) sheet->written[bit] = sheet->count;
+}
+
+/* Give the last rows of every column that has a text their empty views. */
+static void fill_up(Scan *scan) {
+    for (int number = 0; number < scan->sheets; number++) {
+        Sheet *sheet = &scan->sheet[number];
+        for (int bit = 0; bit < sheet->names; bit++)
+            if (sheet->ever >> bit & 1) view_of(scan, sheet, bit, sheet->count);
+    }
 }
 
 /* Follow one member of `data` whose key's quote is at `at`; return the place behind its value, -1 when the line is left. */
@@ -716,11 +738,12 @@ static void read_lines(Scan *scan, Columns *columns) {
             line.odd &= 1;
             take(scan, &line);
         } else {
-            forget(scan, &line);
+            forget(&line);
             scan->left[scan->lefts++] = number;
         }
         at = next;
     }
+    fill_up(scan);
 }
 
 /* --- what Python hands over --- */

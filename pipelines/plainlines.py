@@ -122,14 +122,14 @@ class _Part:
 
 
 class _Room:
-    """What is to be filled for one category."""
+    """What is to be filled for one category; only as many rows of it mean anything as are then found."""
 
     def __init__(self, category: str, room: int) -> None:
         self.category, self.names = category, _names(category)
-        self.rows = np.zeros(room, dtype=np.int64)
-        self.sent, self.null, self.wrong, self.sure = (np.zeros(room, dtype=np.uint64) for _ in range(4))
-        self.odd = np.zeros(room, dtype=np.bool_)
-        self.views = np.zeros((len(self.names), room * _VIEW), dtype=np.uint8)
+        self.rows = np.empty(room, dtype=np.int64)
+        self.sent, self.null, self.wrong, self.sure = (np.empty(room, dtype=np.uint64) for _ in range(4))
+        self.odd = np.empty(room, dtype=np.bool_)
+        self.views = np.empty((len(self.names), room * _VIEW), dtype=np.uint8)
 
     def handed(self) -> _lines.Sheet:
         return self.names, self.rows, self.sent, self.null, self.wrong, self.sure, self.odd, self.views
@@ -159,7 +159,18 @@ def _texts(
         return pl.repeat(None, count, dtype=pl.String, eager=True)
     validity = None if there.all() else pa.py_buffer(np.packbits(there, bitorder="little"))
     buffers = [validity, pa.py_buffer(views[: count * _VIEW]), pa.py_buffer(text)]
-    return pl.Series(pa.Array.from_buffers(pa.string_view(), count, buffers), dtype=pl.String)
+    return pl.Series(_Handed(pa.Array.from_buffers(pa.string_view(), count, buffers)), dtype=pl.String)
+
+
+@dataclass(frozen=True, slots=True)
+class _Handed:
+    """An array as any library may hand one over: of pyarrow's own, Polars would first import all that pyarrow computes with."""
+
+    array: pa.Array
+
+    def __arrow_c_array__(self, requested_schema: object | None = None) -> tuple[object, object]:
+        capsules: tuple[object, object] = self.array.__arrow_c_array__(requested_schema)
+        return capsules
 
 
 def _read(block: Block, text: npt.NDArray[np.uint8], columns: tuple[_lines.Column, ...] | None, low: int, high: int) -> _Part:
@@ -168,12 +179,9 @@ def _read(block: Block, text: npt.NDArray[np.uint8], columns: tuple[_lines.Colum
     lines, left = np.empty((3, room), dtype=np.int64), np.empty(room, dtype=np.int64)
     rooms = [_Room(category, room) for category in _SHEETS]
     most = _UNKNOWN_A_LINE * room
-    unknown_rows, unknown_sheets, unknown_null = (
-        np.zeros(most, dtype=np.int64),
-        np.zeros(most, np.uint8),
-        np.zeros(most, np.bool_),
-    )
-    names, values = (np.zeros(most * _VIEW, dtype=np.uint8) for _ in range(2))
+    unknown_rows, unknown_sheets = np.empty(most, dtype=np.int64), np.empty(most, dtype=np.uint8)
+    unknown_null = np.empty(most, dtype=np.bool_)
+    names, values = (np.empty(most * _VIEW, dtype=np.uint8) for _ in range(2))
     sheets = tuple(one.handed() for one in rooms)
     unknown = (most, unknown_rows, unknown_sheets, unknown_null, names, values)
     found, lefts, strange, counts = _lines.scan(

@@ -1,4 +1,4 @@
-"""A process that works on large columns has memory of one heap, however many threads it has."""
+"""A process that works on large columns has memory of one heap, however many threads it has, and no thread that does nothing."""
 
 from __future__ import annotations
 
@@ -67,3 +67,14 @@ def test_the_command_line_does_not_look_through_its_imports_again_and_again() ->
         told = subprocess.run(words, capture_output=True, text=True, check=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
         looks.append(int(told.stdout.rpartition("looks ")[2]))
     assert looks[0] < 10 < looks[1]
+
+
+def test_numpy_starts_no_threads_under_the_command_line_but_those_that_the_caller_asks_for() -> None:
+    begun = "import flows.cli, os, sys; sys.exit = print; sys.argv[1:] = ['--help']; flows.cli.main(); import numpy; "
+    words = [sys.executable, "-c", begun + "print('threads', len(os.listdir('/proc/self/task')))"]
+    threads = []
+    for asked in ({}, {"OPENBLAS_NUM_THREADS": "2"}):
+        env = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"} | asked
+        told = subprocess.run(words, capture_output=True, text=True, check=True, env=env | {"PYTHONPATH": str(ROOT)})
+        threads.append(int(told.stdout.rpartition("threads ")[2]))
+    assert threads == [1, 2]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 import tracemalloc
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -16,7 +19,8 @@ from reading_frames import Read, read
 
 import pipelines.reading
 from pipelines import _lines
-from pipelines.blocks import whole_lines
+from pipelines.blocks import Block, whole_lines
+from pipelines.plainlines import read_plain
 from pipelines.problems import DropHeldError, NightdropError
 from pipelines.reading import read_chunks
 from pipelines.sheets import FILLER, UNREAD, Chunk
@@ -179,6 +183,39 @@ def test_lines_read_in_whole_columns_say_what_the_exact_reader_says(drop: tuple[
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pipelines.reading, "read_plain", lambda *_, **__: None)
         assert_same(in_columns, outcome(*drop))
+
+
+def dirty(*shape: Any, **options: Any) -> np.ndarray:
+    """Return an array as `numpy.empty` may give it: of memory that held something else before."""
+    made = np.full(*shape, fill_value=0, **options)
+    made.reshape(-1).view(np.uint8)[:] = 0xAB
+    return made
+
+
+@given(st.lists(json_line(), min_size=1, max_size=8))
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_what_memory_held_before_is_in_no_column(lines: list[str]) -> None:
+    data = "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogatepass")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(np, "empty", dirty)
+        plain = read_plain(Block(data, offset=0, line=1))
+    assert plain is not None
+    for sheet in (sheet for parts in plain.parts.values() for sheet in parts):
+        for column in sheet.select(pl.col(pl.String)):
+            text = column.to_arrow(compat_level=pl.CompatLevel.newest())
+            views = np.frombuffer(text.buffers()[1], dtype=np.uint8).reshape(-1, 16)[: len(column)]
+            # Polars adds up the lengths of texts that are not there, too.
+            assert not views[column.is_null().to_numpy()].any(), column.name
+
+
+def test_texts_are_handed_over_without_what_pyarrow_computes_with() -> None:
+    reading = (
+        "import sys; from pipelines.blocks import Block; from pipelines.plainlines import read_plain; "
+        """line = b'{"category": "client", "data": {"step": "create", "client_id": "C1"}}\\n'; """
+        "print(read_plain(Block(line, 0, 1)).sheets()['client']['client_id'].item(), 'pyarrow.compute' in sys.modules)"
+    )
+    told = subprocess.run([sys.executable, "-c", reading], capture_output=True, text=True, check=True)
+    assert told.stdout == "C1 False\n"
 
 
 @settings(deadline=None)

@@ -11,7 +11,7 @@ from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneMetadata
 
 FORM = r"^\+[1-9][0-9]{6,14}$"
 """What the contract's `invalid_phone` asks for."""
-_CODES = frozenset(map(str, COUNTRY_CODE_TO_REGION_CODE))
+_CODES = frozenset(str(code).encode() for code in COUNTRY_CODE_TO_REGION_CODE)
 _LONGEST_CODE = 3
 _NONE = "[^\\s\\S]"
 """A pattern that nothing has."""
@@ -46,8 +46,9 @@ def is_plausible(numbers: pl.Series) -> pl.Series:
 
 def _calling_codes(numbers: pl.Series) -> Iterator[int]:
     """Yield the calling codes with which numbers begin; metadata of the others, a module a region, is not loaded."""
-    for begins in numbers.str.slice(1, _LONGEST_CODE).unique().drop_nulls():
-        codes = (begins[:length] for length in range(1, _LONGEST_CODE + 1))
+    # As bytes: to count characters takes five times as long.
+    for begin in numbers.cast(pl.Binary).bin.slice(1, _LONGEST_CODE).unique().drop_nulls():
+        codes = (begin[:length] for length in range(1, _LONGEST_CODE + 1))
         yield from (int(code) for code in codes if code in _CODES)  # of all codes none begins with another
 
 
