@@ -72,7 +72,8 @@ def read_plain(block: Block, header: Header | None = None) -> Plain | None:
     names = b"" if header is None else "".join(header.columns).encode()
     if len(block.data) + len(names) > _MAX_TEXT or (header and len(header.columns) > _lines.MAX_COLUMNS):
         return None
-    text = np.frombuffer(bytearray(block.data + names), dtype=np.uint8)
+    # A bytearray would be made with the interpreter's lock held.
+    text = np.frombuffer(block.data + names, dtype=np.uint8).copy()
     columns = None if header is None else _columns(header, len(block.data))
     edges = _edges(block.data)
     with threads.pool(_THREADS) as pool:
