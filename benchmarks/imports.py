@@ -20,7 +20,9 @@ def main() -> None:
     match sys.argv[1:]:
         case ["--of", home, modules]:
             from flows.cli import call
+            from flows.process import leave_test_libraries_alone
 
+            leave_test_libraries_alone()
             code = call(["--home", home, "--json", "run"])
             names = [name for name in sys.modules if _is_library(name)]
             Path(modules).write_text("\n".join(names), encoding="utf-8")

@@ -18,7 +18,7 @@ from typer.exceptions import TyperException
 
 from flows import acting, inquiring, serving
 from flows.ending import ends_at_once
-from flows.memory import keep_one_heap, look_for_cycles_seldom, multiply_in_one_thread
+from flows.process import keep_one_heap, leave_test_libraries_alone, look_for_cycles_seldom, multiply_in_one_thread
 from flows.said import Call, HomeOption, JsonOption, date_said, said
 from pipelines.files import keep_files_private
 from pipelines.home import Home
@@ -164,6 +164,7 @@ def main() -> None:
     keep_one_heap()
     look_for_cycles_seldom()
     multiply_in_one_thread()
+    leave_test_libraries_alone()
     for stream in (sys.stdout, sys.stderr):
         # A path that is no UTF-8, or a terminal that knows none, must not end in a traceback.
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]

@@ -1,4 +1,4 @@
-"""How a process that works on large columns is set up: one heap, seldom looked through for what can go, no idle threads."""
+"""How a process that works on large columns is set up: one heap, seldom looked through; no thread and no library for nothing."""
 
 from __future__ import annotations
 
@@ -37,3 +37,8 @@ def multiply_in_one_thread() -> None:
     Each spins for a tenth of a second before it sleeps, and nothing here multiplies matrices. Call it before NumPy is imported.
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
+def leave_test_libraries_alone() -> None:
+    """Have nobody import Hypothesis, which Pandera does wherever it is installed: a tenth of a second, for tests alone."""
+    sys.modules.setdefault("hypothesis", None)  # type: ignore[arg-type]  # what Python takes for a library that is not there

@@ -1,4 +1,4 @@
-"""A process that works on large columns has memory of one heap, however many threads it has, and no thread that does nothing."""
+"""How the command line sets its process up: one heap however many threads, no thread and no library that does nothing."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def heaps(begun: str = "", **environment: str) -> int:
 
 
 def test_threads_share_one_heap_where_it_is_kept_to_one_and_not_by_themselves() -> None:
-    assert heaps("from flows.memory import keep_one_heap; keep_one_heap()") == 1
+    assert heaps("from flows.process import keep_one_heap; keep_one_heap()") == 1
     assert heaps() > 1
 
 
@@ -78,3 +78,13 @@ def test_numpy_starts_no_threads_under_the_command_line_but_those_that_the_calle
         told = subprocess.run(words, capture_output=True, text=True, check=True, env=env | {"PYTHONPATH": str(ROOT)})
         threads.append(int(told.stdout.rpartition("threads ")[2]))
     assert threads == [1, 2]
+
+
+def test_the_command_line_imports_no_library_for_tests_and_nobody_elses_process_is_kept_from_it() -> None:
+    asked = "import pandera.strategies.base_strategies as found; print('hypothesis', found.HAS_HYPOTHESIS)"
+    begun = "import flows.cli, sys; sys.exit = print; sys.argv[1:] = ['--help']; {}; "
+    told = [
+        subprocess.run([sys.executable, "-c", begun.format(main) + asked], capture_output=True, text=True, check=True).stdout
+        for main in ("flows.cli.main()", "pass")
+    ]
+    assert [words.rpartition("hypothesis ")[2] for words in told] == ["False\n", "True\n"]
