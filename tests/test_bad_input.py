@@ -98,13 +98,15 @@ ENCLOSED = [(".jsonl", bytes), (".csv", bytes), (".jsonl.gz", gzip.compress), ("
 
 
 def run_on_garbage(files: list[tuple[list[bytes], int]], folder: Path) -> None:
-    drops = {}
+    drops: dict[str, bytes] = {}
+    contents: set[bytes] = set()
     for number, (pieces, how) in enumerate(files):
         suffix, enclose = ENCLOSED[how]
         header = b"step,client_id,name\n" if suffix.startswith(".csv") and len(pieces) % 2 else b""
-        drops[f"2025-01-05/{number}{suffix}"] = enclose(header + b"".join(pieces))
-    contents = list(drops.values())
-    drops = {path: data for number, (path, data) in enumerate(drops.items()) if data not in contents[:number]}
+        content = header + b"".join(pieces)
+        if content not in contents:  # whatever it is packed in, it would be a duplicate, which this judge does not know
+            drops[f"2025-01-05/{number}{suffix}"] = enclose(content)
+        contents.add(content)
     home = home_in(folder)
     night(home, drops)
     assert_same(tables(home), expected(drops))
