@@ -1,4 +1,4 @@
-"""The step list of a night: discover, archive, pick up, settle, load, publish, report. The command line and Prefect call it.
+"""The step list of a night: discover, archive, pick up, settle, load, report and publish. The command line and Prefect call it.
 
 Whoever calls it has the home's lock. Killed anywhere, the next run finishes the job: the archive and the log only grow by
 whole files, the working warehouse changes in one transaction, the rest is made again from it.
@@ -23,7 +23,7 @@ from pipelines.moment import Moment
 from pipelines.publishing import publish, publish_masked, withdraw
 from pipelines.reporting import make_ready, write_reports
 from pipelines.shift import Outcome, Shift, working_warehouse
-from pipelines.steps import Steps
+from pipelines.steps import Steps, begun
 from pipelines.summary import Night, Progress, StepRunner
 
 
@@ -82,8 +82,12 @@ def work_a_shift(
         steps.run("publish masked", lambda: publish_masked(home.working, home.masked, secret(home.state / "mask.key")))
     else:
         withdraw(home.masked)  # or it would grow old
-    steps.run("publish", lambda: publish(home.working, home.warehouse))
-    late, dates = _report(home, settings, steps, moment)
+    with threads.pool(1) as beside:
+        # Half of it is waiting for the disk, and reports need nothing of it.
+        published = begun(beside, lambda: publish(home.working, home.warehouse))
+        late, dates = _report(home, settings, steps, moment)
+        steps.run("publish", published)
+    diary.reported(home)  # not before: of a run that was killed on the way, the next says that it made good what was left
     return _night(moment, outcome, steps, dates, late)
 
 
@@ -97,7 +101,6 @@ def _report(home: Home, settings: Settings, steps: Steps, moment: Moment) -> tup
         name = "report" if not dates else f"report {dates[0]}" if len(dates) == 1 else f"report {dates[0]} to {dates[-1]}"
         work = partial(write_reports, con, home, dates, settings, calendar=calendar, advance=steps.advance)
         steps.run(name, work, total=len(dates) or None, kind="report")
-    diary.reported(home)
     return calendar.missing(), dates
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -50,3 +51,9 @@ class Steps:
         """One unit of the step is done."""
         if self.progress:
             self.progress.advance()
+
+
+def begun(beside: Executor, work: Callable[[], T]) -> Callable[[], T]:
+    """Begin a step's work in another thread; return what waits for it, and does it anew where the step is tried again."""
+    under_way = [beside.submit(work)]
+    return lambda: under_way.pop().result() if under_way else work()

@@ -7,18 +7,21 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
 from checked import create, line
-from homes import assert_same, home_in, night, rows, tables
+from homes import assert_same, deliver, home_in, night, rows, tables
 from oracle import expected
 
 from pipelines.home import Home, Settings
 from pipelines.night import run_night
 from pipelines.problems import NightdropError
+from pipelines.publishing import Publication, publish
 
 INBOX = Path(__file__).parent.parent / "data" / "inbox"
 CLIENT = line("client", create("client"))
@@ -253,6 +256,51 @@ def test_the_published_warehouse_can_be_read_while_a_run_goes_on(home: Home) -> 
         night(home, {"2026-11-17.jsonl": LOAN})
         assert con.execute("SELECT count(*) FROM loans").fetchall() == [(0,)]
     assert rows(home, "SELECT count(*) FROM loans") == [(1,)]
+
+
+def test_a_publication_that_fails_beside_the_reports_fails_the_run_and_the_next_one_makes_it_good(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    night(home, {"2026-11-16.jsonl": CLIENT})
+    with monkeypatch.context() as patch:
+        patch.setattr("pipelines.night.publish", Refusing(times=1))
+        with pytest.raises(NightdropError, match="no room"):
+            night(home, {"2026-11-17.jsonl": LOAN})
+    assert rows(home, "SELECT count(*) FROM loans") == [(0,)]
+    assert (home.reports / "2026-11-17" / "summary.json").exists()
+    assert night(home).dates == (date(2026, 11, 17),)
+    assert rows(home, "SELECT count(*) FROM loans") == [(1,)]
+    assert night(home).dates == ()
+
+
+def test_a_publication_that_is_tried_again_is_made_anew(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipelines.night.publish", refusing := Refusing(times=2))
+    failures = []
+
+    def patiently(_name: str, work: Callable[[], Any]) -> Any:
+        while True:
+            try:
+                return work()
+            except NightdropError as failure:
+                failures.append(str(failure))
+
+    deliver(home, {"2026-11-16.jsonl": CLIENT})
+    run_night(home, Settings(), around=patiently)
+    assert (failures, refusing.times) == (["no room"] * 2, 0)
+    assert rows(home, "SELECT count(*) FROM clients") == [(1,)]
+
+
+class Refusing:
+    """Publishes, once it has refused to so many times."""
+
+    def __init__(self, times: int) -> None:
+        self.times = times
+
+    def __call__(self, working: Path, published: Path) -> Publication:
+        if self.times:
+            self.times -= 1
+            raise NightdropError("no room")
+        return publish(working, published)
 
 
 def test_two_names_that_read_alike_do_not_stop_the_night(home: Home) -> None:
