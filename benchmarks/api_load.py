@@ -59,7 +59,7 @@ def main() -> None:
     if not home.warehouse.exists():
         _make(home, said.clients)
     command = [sys.executable, "-m", "flows.cli", "--home", str(home.root), "--json", "serve", "--port", "0", "--rate", "1000000"]
-    with (home.root / "server.log").open("wb") as log, subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log) as server:  # noqa: S603
+    with (home.root / "server.log").open("wb") as log, subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log) as server:
         try:
             url = json.loads(server.stdout.readline() if server.stdout else b"")["url"]
             secret = keys_of(home).new(f"load {time.time()}")
@@ -80,7 +80,7 @@ def _make(home: Home, clients: int) -> None:
 
 
 async def _load(url: str, secret: str, clients: int, seconds: float, only: str) -> None:
-    chance = random.Random(1)  # noqa: S311
+    chance = random.Random(1)
 
     def anyone() -> str:
         return f"C{chance.randrange(clients):09}"

@@ -41,7 +41,7 @@ def events(drops: list[str]) -> Iterator[dict[str, Any]]:
                     yield {**data, "position": position, "deleted": data.get("step") == "delete"}
 
 
-@dlt.resource(  # type: ignore[untyped-decorator,unused-ignore]
+@dlt.resource(  # type: ignore[untyped-decorator,unused-ignore]  # not installed where mypy runs
     name="clients",
     write_disposition={"disposition": "merge", "strategy": "delete-insert"},
     primary_key="client_id",

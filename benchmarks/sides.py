@@ -97,7 +97,7 @@ def run(argv: Sequence[str], cwd: Path) -> tuple[str, dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         costs = Path(folder) / "costs.json"
         timed = [sys.executable, "-S", "-P", str(HERE / "timed.py"), str(costs), *argv]
-        done = subprocess.run(timed, cwd=cwd, env=environment(), capture_output=True, text=True, check=False)  # noqa: S603
+        done = subprocess.run(timed, cwd=cwd, env=environment(), capture_output=True, text=True, check=False)
         if done.returncode:
             raise BenchError(f"{' '.join(argv[:4])} …: exit {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
         return done.stdout, json.loads(costs.read_text(encoding="utf-8"))

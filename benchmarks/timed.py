@@ -24,7 +24,7 @@ def main() -> None:
     """Measure one command and leave with its exit code."""
     costs, *command = sys.argv[1:]
     started = time.perf_counter()
-    child = subprocess.Popen(command)  # noqa: S603
+    child = subprocess.Popen(command)
     tree = _Tree(child.pid)
     _, status, usage = os.wait4(child.pid, 0)
     seconds = time.perf_counter() - started

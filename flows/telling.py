@@ -122,7 +122,8 @@ def _of_night(home: Home, command: str, night: Night) -> dict[str, Any]:
     said = {"text": f"nightdrop {home.root.name}: {_in_words(night)}", "home": str(home.root), "command": command}
     lists = {"held": held, "missing": [asdict(late) for late in night.missing[:_LISTED]], "reasons": night.reasons}
     counts = {"held_drops": len(night.held), "missing_drops": len(night.missing)}
-    return jsonable({**said, **_numbers(night), **counts, **lists})  # type: ignore[no-any-return]
+    told: dict[str, Any] = jsonable({**said, **_numbers(night), **counts, **lists})
+    return told
 
 
 def _in_words(night: Night) -> str:

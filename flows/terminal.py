@@ -219,15 +219,15 @@ def terminal_width() -> int | None:
 
 def _rendered(text: Sequence[RenderableType]) -> str:
     real = Console()
+    written = io.StringIO()
     if real.is_terminal:
         color = real.color_system
-        into = Console(file=io.StringIO(), force_terminal=True, width=real.width, color_system=color)  # type: ignore[arg-type]
+        into = Console(file=written, force_terminal=True, width=real.width, color_system=color)  # type: ignore[arg-type]  # its own name
     else:
-        into = Console(file=io.StringIO(), width=_WIDE, color_system=None, force_terminal=False)
+        into = Console(file=written, width=_WIDE, color_system=None, force_terminal=False)
     for part in text:
         into.print(part, soft_wrap=not real.is_terminal)
-    rendered: str = into.file.getvalue()  # type: ignore[attr-defined]
-    return "".join(f"{row.rstrip()}\n" for row in rendered.removesuffix("\n").split("\n"))
+    return "".join(f"{row.rstrip()}\n" for row in written.getvalue().removesuffix("\n").split("\n"))
 
 
 def _cell(value: object) -> str:

@@ -272,7 +272,7 @@ class _Zstd(_Expanded):
         self._output = memoryview(b"")
         self._between_frames = False
 
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # as above
         while not self._output:
             piece = self._left or self._source.read(_ZSTD_PIECE)
             if not piece:

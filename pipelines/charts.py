@@ -151,7 +151,8 @@ def _pygal() -> ModuleType:
     import pygal
 
     sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__module__ != "pygal"]
-    return pygal  # type: ignore[no-any-return]
+    loaded: ModuleType = pygal
+    return loaded
 
 
 def _config(**settings: Any) -> Any:

@@ -32,7 +32,7 @@ class Checksum:
             return hashlib.md5(usedforsecurity=False)
         from google_crc32c import Checksum as Crc32c
 
-        return Crc32c()  # type: ignore[no-untyped-call]
+        return Crc32c()  # type: ignore[no-untyped-call]  # it ships no types
 
 
 def checksum_told(headers: Mapping[str, str]) -> Checksum | None:

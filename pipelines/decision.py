@@ -28,7 +28,8 @@ class Living:
     def since(self) -> date | None:
         """Return the earliest business date that changed; None when nothing did."""
         dates = pl.concat([self.drops.filter("added")["business_date"], self.gone["business_date"]])
-        return dates.min()  # type: ignore[return-value]
+        first = dates.min()
+        return first if isinstance(first, date) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
@@ -53,11 +54,11 @@ def _read(file: Path) -> list[Died]:
     return [died for row in rows if (died := _died(row))] if isinstance(rows, list) else []
 
 
-def _died(row: object) -> Died | None:
+def _died(row: Any) -> Died | None:
     try:
-        started, finished = row["started_at"], row["finished_at"]  # type: ignore[index]  # anything else is a TypeError
+        started, finished = row["started_at"], row["finished_at"]  # what has no such things is a TypeError
         times = datetime.fromisoformat(started), finished and datetime.fromisoformat(finished)
-        return Died(str(row["run_id"]), *times, str(row["state"]))  # type: ignore[index]
+        return Died(str(row["run_id"]), *times, str(row["state"]))
     except (TypeError, KeyError, ValueError):
         return None
 

@@ -139,7 +139,7 @@ def _environment() -> Environment:
     style, script = ((_TEMPLATES / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     made.globals |= {
         "style": Markup(f"\n{style}"),  # noqa: S704  # our own files
-        "script": Markup(f"\n{script}"),  # noqa: S704
+        "script": Markup(f"\n{script}"),  # noqa: S704  # the same
         "policy": _policy(f"\n{style}", f"\n{script}"),
     }
     made.filters |= {

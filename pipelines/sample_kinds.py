@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from pipelines import sample_values as values
 from pipelines.sample_columns import Column, always
@@ -40,12 +41,12 @@ class Kind:
         return self.code is not None
 
 
-def _create(weight: int, sends: str, code: str | None = None, **more: object) -> Kind:
-    return Kind("create", weight, sends, code, **{"on": Whom.FRESH, **more})  # type: ignore[arg-type]
+def _create(weight: int, sends: str, code: str | None = None, **more: Any) -> Kind:
+    return Kind("create", weight, sends, code, **{"on": Whom.FRESH, **more})
 
 
-def _update(weight: int, sends: str, code: str | None = None, **more: object) -> Kind:
-    return Kind("update", weight, sends, code, **more)  # type: ignore[arg-type]
+def _update(weight: int, sends: str, code: str | None = None, **more: Any) -> Kind:
+    return Kind("update", weight, sends, code, **more)
 
 
 def _without(sends: str, *left_out: str) -> str:

@@ -39,15 +39,24 @@ class Deed(Protocol):
     """What the plan must know of a kind of event."""
 
     @property
-    def step(self) -> str: ...  # noqa: D102
+    def step(self) -> str:
+        """`create`, `update` or `delete`."""
+
     @property
-    def weight(self) -> int: ...  # noqa: D102
+    def weight(self) -> int:
+        """Against the others that are good, or refused, as it is."""
+
     @property
-    def refused(self) -> bool: ...  # noqa: D102
+    def refused(self) -> bool:
+        """Whether the rules refuse it."""
+
     @property
-    def on(self) -> Whom: ...  # noqa: D102
+    def on(self) -> Whom:
+        """Which record it is about."""
+
     @property
-    def under(self) -> Whom: ...  # noqa: D102
+    def under(self) -> Whom:
+        """Which parent a create names."""
 
 
 def draw(seed: int, what: str, numbers: Ints, below: int | Ints) -> Ints:

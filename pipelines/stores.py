@@ -116,7 +116,7 @@ class _Objects:
         try:
             # Azure's library signs a HEAD without a right to anything; there a GET's signature is good for both.
             method: Literal["GET", "HEAD"] = "GET" if self._scheme == "az" else "HEAD"
-            url = obstore.sign(self._store, method, listed.path, _SIGNED_FOR)  # type: ignore[arg-type]
+            url = obstore.sign(self._store, method, listed.path, _SIGNED_FOR)  # type: ignore[arg-type]  # ours is one that can
         except BaseError:  # credentials that only read: a public container, a metadata server without signBlob
             return None
         try:

@@ -49,8 +49,11 @@ def release(home: Home, path: str, *, business_date: date | None) -> Answer:
     """Accept a held drop."""
     named = inbox_path(home, path)
     next_step = "`nightdrop withdraw PATH` takes it out again. New bytes under its name are judged afresh."
-    work: Act = lambda s, p: acts.release(home, s, named, business_date=business_date, progress=p)  # noqa: E731
-    return _act(home, "release", work, "Accepted as it is", next_step)
+
+    def accept(settings: Settings, progress: Progress | None) -> Acted:
+        return acts.release(home, settings, named, business_date=business_date, progress=progress)
+
+    return _act(home, "release", accept, "Accepted as it is", next_step)
 
 
 def resubmit(home: Home, file: Path) -> Answer:
@@ -134,14 +137,14 @@ def target_of(home: Home, text: str) -> date | str:
 def inbox_path(home: Home, text: str) -> str:
     """Return a drop's path relative to the inbox, also when it is given from the home, from here, or from the root."""
     inbox = os.path.abspath(home.inbox)  # noqa: PTH100  # resolve() would follow a link out of the inbox
-    if not os.path.isabs(text) and os.path.lexists(os.path.join(inbox, text)):  # noqa: PTH117, PTH118
+    if not os.path.isabs(text) and os.path.lexists(os.path.join(inbox, text)):  # noqa: PTH117, PTH118  # as it was written
         return _shown(os.path.normpath(text))
     for start in (home.root, Path.cwd()):
-        place = Path(os.path.abspath(start / text))  # noqa: PTH100
+        place = Path(os.path.abspath(start / text))  # noqa: PTH100  # as above
         for folder in (Path(inbox), home.inbox.resolve()):
             if place.is_relative_to(folder):
                 return _shown(place.relative_to(folder).as_posix())
-    if os.path.isabs(text):  # noqa: PTH117
+    if os.path.isabs(text):  # noqa: PTH117  # as it was written
         raise UsageError(f"{text}: it does not lie in the inbox {home.inbox}. Nothing was changed. See `nightdrop drops`.")
     return _shown(os.path.normpath(text))
 
