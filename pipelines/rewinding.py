@@ -21,8 +21,10 @@ def rewind(con: duckdb.DuckDBPyConnection, since: date) -> None:
     for entity in ENTITIES.values():
         con.execute(f"DELETE FROM {past(entity)} WHERE valid_from >= $since", {"since": since})
         con.execute(f"DELETE FROM {entity.table} WHERE updated_on >= $since", {"since": since})
-        # What a younger version had ended is open again.
-        columns = ", ".join((*entity.names, *SPAN))
-        stand = f"INSERT INTO {entity.table} ({columns}) SELECT {columns} FROM {past(entity)} WHERE valid_to >= $since"
-        con.execute(stand, {"since": since})
-        con.execute(f"DELETE FROM {past(entity)} WHERE valid_to >= $since", {"since": since})
+        ended = f"FROM {past(entity)} WHERE valid_to >= $since"
+        # In DuckDB 2.0 an INSERT of no rows hides the next one, if that is whole row groups, until the transaction ends.
+        if con.execute(f"SELECT 1 {ended} LIMIT 1", {"since": since}).fetchall():
+            # What a younger version had ended is open again.
+            columns = ", ".join((*entity.names, *SPAN))
+            con.execute(f"INSERT INTO {entity.table} ({columns}) SELECT {columns} {ended}", {"since": since})
+            con.execute(f"DELETE {ended}", {"since": since})

@@ -17,7 +17,7 @@ from homes import home_in, night, rows, tables
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines import database, deciding, eventlog, threads
+from pipelines import database, deciding, eventlog, inserting, schema, threads
 from pipelines.eventlog import EventLog, PartWriter
 from pipelines.home import Home
 from pipelines.logform import CHOSEN, EDITIONS, FIXES
@@ -25,6 +25,7 @@ from pipelines.logged import NAMELESS, Ids
 from pipelines.logorder import in_steps, stretch
 from pipelines.rewinding import rewind
 from pipelines.shift import working_warehouse
+from validation.client import CLIENT
 
 WHOLE = 1 << 20
 SMALL = 200
@@ -237,3 +238,27 @@ def test_what_a_killed_run_kept_out_of_memory_goes_with_the_next(tmp_path: Path)
     (left / "duckdb_temp_storage_DEFAULT-0.tmp").write_bytes(b"people")
     night(home, {"2026-11-17.jsonl": TUESDAY})
     assert not left.exists()
+
+
+@pytest.mark.parametrize("stood", [0, 1000])
+def test_whole_row_groups_that_come_after_all_was_taken_out_are_there_before_the_commit(tmp_path: Path, stood: int) -> None:
+    con = database.connect(tmp_path / "warehouse.duckdb", memory_limit="1GB")
+    schema.create(con)
+    texts = dict.fromkeys(CLIENT.names, "x")
+    days = {"created_on": date(2026, 1, 1), "updated_on": date(2026, 1, 2)}
+
+    def clients(count: int, **more: date) -> pl.DataFrame:
+        ids = pl.format("C{}", pl.int_range(count, dtype=pl.Int64))
+        values = texts | days | more | {"is_company": False, "dob": None, "info": None}
+        return pl.select(client_id=ids).with_columns(
+            **{name: pl.lit(value) for name, value in values.items() if name != "client_id"}
+        )
+
+    inserting.insert(con, "clients", clients(200_000))
+    inserting.insert(con, "past.clients", clients(stood, valid_from=date(2026, 1, 1), valid_to=date(2026, 1, 2)))
+    with database.transaction(con):
+        rewind(con, date(2026, 1, 2))
+        assert con.execute("SELECT count(*) FROM clients").fetchall() == [(stood,)]
+        for count in (database.ROW_GROUP, 100):
+            inserting.insert(con, "clients", clients(count))
+        assert con.execute("SELECT count(*) FROM clients").fetchall() == [(stood + database.ROW_GROUP + 100,)]
