@@ -179,7 +179,7 @@ OURS = {
     "masking.py": {"name", "inner", "_DIGITS", "' UNION ALL '.join(ids)"},
     "mornings.py": {"_REJECTIONS + _FIRST_ONES * cut"},
     "schema.py": {"_FINGERPRINT_MACRO", "_literal(schema_fingerprint())"},
-    "rewinding.py": {"table", "past(entity)", "entity.table"},
+    "rewinding.py": {"table", "past(entity)", "entity.table", "columns", "ended"},
     "standing.py": {
         "columns",
         "entity.history",
