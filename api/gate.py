@@ -58,7 +58,7 @@ class Gate:
                 await self._app(scope, receive, send_on)
         except ClientDisconnect:
             status = status or 499
-        except Exception as error:
+        except Exception as error:  # whoever asked gets an answer, and the log its kind
             if status:  # the answer has begun: nothing more can be said in it
                 _LOG.error("request %s: failed within its answer: %s", request_id, type(error).__name__)
             else:

@@ -72,7 +72,7 @@ def without_values(home: Home, work: Callable[[], T]) -> T:
         return work()
     except (NightdropError, OSError, duckdb.IOException):
         raise
-    except Exception as error:
+    except Exception as error:  # its text may hold what a sender wrote: it stays in the home
         words = unexpected(home, error)
     raise NightdropError(words)
 

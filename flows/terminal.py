@@ -222,7 +222,7 @@ def _rendered(text: Sequence[RenderableType]) -> str:
     written = io.StringIO()
     if real.is_terminal:
         color = real.color_system
-        into = Console(file=written, force_terminal=True, width=real.width, color_system=color)  # type: ignore[arg-type]  # its own name
+        into = Console(file=written, force_terminal=True, width=real.width, color_system=color)  # type: ignore[arg-type]  # the name that rich gave it
     else:
         into = Console(file=written, width=_WIDE, color_system=None, force_terminal=False)
     for part in text:

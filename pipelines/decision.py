@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
+from typing import cast
 
 import polars as pl
 
@@ -28,8 +29,7 @@ class Living:
     def since(self) -> date | None:
         """Return the earliest business date that changed; None when nothing did."""
         dates = pl.concat([self.drops.filter("added")["business_date"], self.gone["business_date"]])
-        first = dates.min()
-        return first if isinstance(first, date) else None
+        return cast("date | None", dates.min())
 
 
 @dataclass(frozen=True, slots=True)
