@@ -18,7 +18,7 @@ docs: $(READY)
 	@$(BIN)/python -m pipelines.handbook docs
 
 test: $(READY)
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/pytest -q -n 2 --timeout 300
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/pytest -q -n 3 --timeout 300
 
 # About half an hour; the machine must have nothing else to do. Options: make bench BENCH_OPTIONS="--rounds 3".
 bench: $(READY) $(BENCH)/.ready

@@ -63,7 +63,8 @@ def the_first_day_taken_out_and_back(home: Home, drops: Days) -> None:
     in_order(home, drops)
     first = date.fromisoformat(min(drops).split("/")[0])
     acts.withdraw(home, Settings(chunk_bytes=CHUNK), first)
-    acts.rerun(home, Settings(chunk_bytes=CHUNK), first)
+    for path in days(drops)[0]:
+        acts.rerun(home, Settings(chunk_bytes=CHUNK), path)
 
 
 def under_other_rules_first(home: Home, drops: Days) -> None:
@@ -98,7 +99,8 @@ def differences(one: Home, other: Home) -> dict[str, tuple[int, int]]:
         found = {}
         for table, names in COLUMNS.items():
             columns = ", ".join(f'"{name}"' for name in names)
-            here, there = (f"SELECT {columns} FROM {name}.{table}" for name in ("one", "other"))
+            lives = "WHERE status = 'applied'" if table == "drops" else ""  # an edition that was superseded stays in the list
+            here, there = (f"SELECT {columns} FROM {name}.{table} {lives}" for name in ("one", "other"))
             only = [
                 con.execute(f"SELECT count(*) FROM ({a} EXCEPT ALL {b})").fetchall()[0][0]
                 for a, b in ((here, there), (there, here))
@@ -130,11 +132,11 @@ def test_a_large_home_that_is_decided_again_as_a_whole_ends_as_one_that_never_wa
 
 @pytest.fixture(scope="module")
 def judged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Home, Days]]:
-    """Return a large home of all categories, and its drops: one that came in order and was compared with the loop."""
-    drops = drawn(900_000)
+    """Return a large home of all categories that came in order and is what the loop says, and its drops. The loop takes minutes."""
+    drops = drawn(640_000)
     home = home_in(tmp_path_factory.mktemp("judged"))
     in_order(home, drops)
-    for table in ("clients", "payments", "events"):
+    for table in ("payments", "events"):
         assert_large(home, table)
     found, wanted = tables(home), expected(drops)
     for table, rows in wanted.items():
