@@ -11,7 +11,8 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from homes import home_in, night, tables
+from checked import create, line
+from homes import home_in, night, rows, tables
 from oracle import COLUMNS, expected
 
 from pipelines import acts
@@ -119,7 +120,7 @@ def assert_large(home: Home, table: str) -> None:
 def test_a_large_home_that_is_decided_again_as_a_whole_ends_as_one_that_never_was(tmp_path: Path) -> None:
     drops = drawn(235_000, categories=["client"])
     creates = {
-        path: b"".join(line for line in data.splitlines(keepends=True) if b'"create"' in line) for path, data in drops.items()
+        path: b"".join(sent for sent in data.splitlines(keepends=True) if b'"create"' in sent) for path, data in drops.items()
     }
     homes = [home_in(tmp_path / name) for name in ("at once", "again")]
     at_once(homes[0], creates)
@@ -128,6 +129,26 @@ def test_a_large_home_that_is_decided_again_as_a_whole_ends_as_one_that_never_wa
     assert again.flipped > 0
     assert_large(homes[1], "clients")
     assert differences(*homes) == {}
+
+
+@pytest.mark.long
+def test_children_find_their_parents_when_the_first_ids_are_all_refused(tmp_path: Path) -> None:
+    count = ROW_GROUP + 10
+    bad, good = (line("client", create("client", client_id="0000000", **changes)) for changes in ({"email": "x"}, {}))
+    sent = [
+        b"".join(one.replace(b"0000000", b"%07d" % n) for n in some) for one, some in zip((bad, good), ids(count), strict=True)
+    ]
+    last = line("loan", create("loan", loan_id="L1", client_id=f"{max(ids(count)[1]):07}"))
+    data = b"".join((*sent, last))
+    home = home_in(tmp_path)
+    done = night(home, {"2026-11-16.jsonl": data}, chunk_bytes=len(data) // 10 + 1_000, hold_above=1.0)  # two parts
+    assert done.reasons == {"invalid_email": len(ids(count)[0])}
+    assert rows(home, "SELECT loan_id FROM loans") == [("L1",)]
+
+
+def ids(count: int) -> tuple[range, range]:
+    """Return two ranges of numbers, the second of so many, the first of so many more that a cut in halves is within it."""
+    return range(count * 4 // 3), range(2 * count, 3 * count)
 
 
 @pytest.fixture(scope="module")
@@ -139,9 +160,9 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Home, Day
     for table in ("payments", "events"):
         assert_large(home, table)
     found, wanted = tables(home), expected(drops)
-    for table, rows in wanted.items():
-        assert len(found[table]) == len(rows), table
-        assert set(found[table]) == set(rows), table
+    for table, expected_rows in wanted.items():
+        assert len(found[table]) == len(expected_rows), table
+        assert set(found[table]) == set(expected_rows), table
     yield home, drops
 
 

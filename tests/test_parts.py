@@ -8,6 +8,7 @@ import sys
 import weakref
 from datetime import date
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import polars as pl
@@ -25,6 +26,7 @@ from pipelines.logged import NAMELESS, Ids
 from pipelines.logorder import in_steps, stretch
 from pipelines.rewinding import rewind
 from pipelines.shift import working_warehouse
+from pipelines.standing import Now, lives_schema
 from validation.client import CLIENT
 
 WHOLE = 1 << 20
@@ -201,6 +203,21 @@ def test_the_log_gives_each_range_what_it_has_of_it_and_the_nameless_apart(tmp_p
     for category, some in ranges.items():
         events = pl.concat([logged.of(one, category).every(category).collect() for one in some])
         assert events.sort("pos").equals(logged.every(category).collect().sort("pos"))
+
+
+def test_lives_that_come_in_whole_row_groups_after_a_part_without_any_are_kept_for_their_children(tmp_path: Path) -> None:
+    def lives(first: int, count: int) -> pl.DataFrame:
+        ids = pl.format("C{}", pl.int_range(first, first + count, dtype=pl.Int64))
+        return pl.select(id=ids, created_pos=pl.lit(1), deleted_pos=pl.lit(None, dtype=pl.Int64)).cast(lives_schema(CLIENT))
+
+    with database.connect(tmp_path / "warehouse.duckdb", memory_limit="1GB") as con:
+        schema.create(con)
+        with database.transaction(con):
+            stands = Now(con, Lock())
+            for first, count in ((0, 0), (0, database.ROW_GROUP), (database.ROW_GROUP, 0), (database.ROW_GROUP, 3)):
+                stands.keep(CLIENT, lives(first, count))
+            asked = pl.DataFrame({"id": ["C0", f"C{database.ROW_GROUP + 2}", "C-1"]})
+            assert sorted(stands.lives(CLIENT, asked)["id"]) == ["C0", f"C{database.ROW_GROUP + 2}"]
 
 
 def logged_records(home: Home) -> int:
