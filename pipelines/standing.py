@@ -8,6 +8,7 @@ from datetime import date
 import duckdb
 import polars as pl
 
+from pipelines import conservation
 from pipelines.database import handed_over, query
 from pipelines.positions import position
 from pipelines.settled import SPAN, lives_schema
@@ -118,7 +119,8 @@ class Now:
 
     def __init__(self, con: duckdb.DuckDBPyConnection, turn: AbstractContextManager[object]) -> None:
         self.con, self.turn = con, turn
-        self._kept: set[str] = set()
+        self._kept: dict[str, int] = {}
+        """Category -> how many lives are kept of it."""
         self._first_load = {entity.table for entity in ENTITIES.values() if _is_empty(con, entity)}
 
     def has_none(self, entity: Entity) -> bool:
@@ -143,7 +145,10 @@ class Now:
                 self.con.execute(f"INSERT INTO {_kept(entity)} SELECT * FROM lives")
             else:
                 self.con.execute(f"CREATE TEMP TABLE {_kept(entity)} AS SELECT * FROM lives")
-        self._kept.add(entity.category)
+            count = self._kept.get(entity.category, 0) + len(lives)
+            ((there,),) = self.con.execute(f"SELECT count(*) FROM {_kept(entity)}").fetchall()
+        conservation.same(f"the lives of {entity.table}", "kept for those that hang on them", count, "there", there)
+        self._kept[entity.category] = count
 
     def lives(self, entity: Entity, ids: pl.DataFrame) -> pl.DataFrame:
         """Return the lives (columns `lives_schema`) of those ids."""

@@ -20,8 +20,8 @@ from pipelines.database import ROW_GROUP
 from pipelines.home import Home, Settings
 from pipelines.sampling import draw_sample
 
-CHUNK = 4 << 20
-"""A part is five times that: each category is decided in several."""
+CHUNK = 2 << 20
+"""A part is five times that: each category is decided in several, and a day is logged in the order of ids."""
 OTHER_RULES = {"registration_patterns": {"individual": "(ID-[0-9]+[1-9][0-9]|PASS-.+)"}}
 
 Days = dict[str, bytes]

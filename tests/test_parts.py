@@ -24,6 +24,7 @@ from pipelines.home import Home
 from pipelines.logform import CHOSEN, EDITIONS, FIXES
 from pipelines.logged import NAMELESS, Ids
 from pipelines.logorder import in_steps, stretch
+from pipelines.problems import NightdropError
 from pipelines.rewinding import rewind
 from pipelines.shift import working_warehouse
 from pipelines.standing import Now, lives_schema
@@ -205,11 +206,22 @@ def test_the_log_gives_each_range_what_it_has_of_it_and_the_nameless_apart(tmp_p
         assert events.sort("pos").equals(logged.every(category).collect().sort("pos"))
 
 
-def test_lives_that_come_in_whole_row_groups_after_a_part_without_any_are_kept_for_their_children(tmp_path: Path) -> None:
-    def lives(first: int, count: int) -> pl.DataFrame:
-        ids = pl.format("C{}", pl.int_range(first, first + count, dtype=pl.Int64))
-        return pl.select(id=ids, created_pos=pl.lit(1), deleted_pos=pl.lit(None, dtype=pl.Int64)).cast(lives_schema(CLIENT))
+def lives(first: int, count: int) -> pl.DataFrame:
+    ids = pl.format("C{}", pl.int_range(first, first + count, dtype=pl.Int64))
+    return pl.select(id=ids, created_pos=pl.lit(1), deleted_pos=pl.lit(None, dtype=pl.Int64)).cast(lives_schema(CLIENT))
 
+
+def test_lives_that_are_kept_for_children_are_counted(tmp_path: Path) -> None:
+    with database.connect(tmp_path / "warehouse.duckdb") as con:
+        schema.create(con)
+        stands = Now(con, Lock())
+        stands.keep(CLIENT, lives(0, 3))
+        con.execute("DELETE FROM lives_of_clients WHERE id = 'C1'")
+        with pytest.raises(NightdropError, match="the lives of clients: 5 kept for those that hang on them, 4 there"):
+            stands.keep(CLIENT, lives(3, 2))
+
+
+def test_lives_that_come_in_whole_row_groups_after_a_part_without_any_are_kept_for_their_children(tmp_path: Path) -> None:
     with database.connect(tmp_path / "warehouse.duckdb", memory_limit="1GB") as con:
         schema.create(con)
         with database.transaction(con):
