@@ -179,10 +179,11 @@ def test_what_is_no_file_is_written_to_and_not_replaced(capsysbinary, home, tmp_
 def shown(monkeypatch, width: int, home, sql: str) -> list[str]:
     """Return the lines that a terminal of that width gets."""
     monkeypatch.setattr(asking, "terminal_width", lambda: width)
-    console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
+    written = io.StringIO()
+    console = Console(file=written, width=width, force_terminal=True, color_system=None)
     for part in asking.query(home, sql, whole=False).text:
         console.print(part)
-    return console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    return written.getvalue().splitlines()
 
 
 WIDE = "SELECT c.*, repeat('日本', 60) AS long, chr(27) || '[31m' AS red, 1234.50::DECIMAL(9,2) AS money FROM clients AS c ORDER BY 1"

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import zstandard
@@ -161,13 +162,13 @@ def test_odd_files_of_every_kind_are_told_record_by_record_or_held(home: Home) -
 
 @pytest.mark.parametrize(("suffix", "enclose"), ENCLOSED)
 @pytest.mark.parametrize("end", [b"\n", b"\r\n"])
-def test_the_bytes_of_a_rejected_line_are_the_files_own(home: Home, suffix: str, enclose: object, end: bytes) -> None:
+def test_the_bytes_of_a_rejected_line_are_the_files_own(home: Home, suffix: str, enclose: Any, end: bytes) -> None:
     bad = [b"{", b"no \xff UTF-8 \xfe", b'"a\0b"', "{é}".encode(), b"[1]"]
     if suffix.startswith(".csv"):
         bad = [b'create,"two' + end + b'lines, ""quoted"""', b"a,b,c", b"create,\xff", b"create,", '"é",'.encode()]
         bad = [b"step,client_id", *bad]
     plain = b"\xef\xbb\xbf" + end.join(bad) + end
-    night(home, {f"2025-01-05/a{suffix}": enclose(plain)})  # type: ignore[operator]
+    night(home, {f"2025-01-05/a{suffix}": enclose(plain)})
     found = rows(home, "SELECT byte_offset, byte_length, raw FROM rejected_lines ORDER BY line")
     assert [raw for _, _, raw in found] == bad[suffix.startswith(".csv") :]
     assert all(plain[offset:][:length] == raw for offset, length, raw in found)

@@ -234,7 +234,7 @@ def test_the_reports_of_many_dates_ask_as_many_questions_as_that_of_one_and_draw
         with monkeypatch.context() as patch:
             counting(patch, charts, "_inline", counted)
             with Counted(database.connect(home.working, read_only=True), counted) as con:
-                write_reports(con, home, [date(2026, 11, day) for day in range(1, days + 1)])  # type: ignore[arg-type]
+                write_reports(con, home, [date(2026, 11, day) for day in range(1, days + 1)])  # type: ignore[arg-type]  # it counts
         assert len(list(home.reports.glob("*/*.rejected.jsonl"))) == days
         asked.append(counted["statements"])
         drawn.append(counted["_inline"])

@@ -37,7 +37,7 @@ def normal(name: str) -> str:
 
 def declared() -> set[str]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    return {normal(re.match(r"[\w.-]+", requirement)[0]) for requirement in project["dependencies"]}  # type: ignore[index]
+    return {normal(re.findall(r"^[\w.-]+", requirement)[0]) for requirement in project["dependencies"]}
 
 
 def test_nothing_is_imported_that_is_not_declared_and_nothing_declared_that_is_not_imported() -> None:

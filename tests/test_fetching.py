@@ -109,7 +109,7 @@ def test_an_interrupted_copy_is_no_drop_and_goes_on_where_it_was(home, elsewhere
 
     def whole(store: Any) -> Torn:
         seen.append(Torn(store, 1 << 30))
-        seen[0].read = lambda listed, offset: (seen[0].offsets.append(offset), store.read(listed, offset))[1]  # type: ignore[method-assign]
+        seen[0].read = lambda listed, offset: (seen[0].offsets.append(offset), store.read(listed, offset))[1]  # type: ignore[method-assign]  # of this one alone
         return seen[0]
 
     assert brought(home, elsewhere.inbox, whole).copied == ["partner/2026-11-16/big.jsonl"]
@@ -141,8 +141,7 @@ class Changing(Torn):
 def test_a_file_that_changes_while_it_is_copied_is_left_for_the_next_time(home, elsewhere):
     elsewhere.put("2026-11-16/c.jsonl", EVENT)
     more = EVENT + EVENT.replace(b"C1", b"C2")
-    grow = lambda: elsewhere.put("2026-11-16/c.jsonl", more)  # noqa: E731
-    found = brought(home, elsewhere.inbox, lambda store: Changing(store, grow))
+    found = brought(home, elsewhere.inbox, lambda store: Changing(store, lambda: elsewhere.put("2026-11-16/c.jsonl", more)))
     assert found.problems == [("partner/2026-11-16/c.jsonl", "it changed or went away while it was copied")]
     assert brought(home, elsewhere.inbox).copied == ["partner/2026-11-16/c.jsonl"]
     assert there(home) == {"2026-11-16/c.jsonl": more}

@@ -7,6 +7,7 @@ import sys
 import time
 from contextlib import contextmanager, suppress
 from threading import Thread
+from typing import Any
 
 import pytest
 from test_telling import Listener
@@ -23,8 +24,8 @@ def in_a_hurry(monkeypatch):
     monkeypatch.setattr(hooks, "_PAUSE", 0.05)
 
 
-def told(**to: object) -> list[tuple[str, str | None]]:
-    return list(call_hooks(Hooks(**to), MESSAGE))  # type: ignore[arg-type]
+def told(**to: Any) -> list[tuple[str, str | None]]:
+    return list(call_hooks(Hooks(**to), MESSAGE))
 
 
 @contextmanager

@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import io
 from collections import Counter
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -31,6 +33,10 @@ LINES = st.one_of(
 DROP = st.lists(st.tuples(LINES, st.sampled_from([b"\n", b"\r\n"])), min_size=1, max_size=4).map(
     lambda lines: b"".join(data + end for data, end in lines)
 )
+
+
+def of_drop(number: int, frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.filter(pl.col("drop") == number)
 
 
 def by_drop(chunks: list[Chunk], kind: str, drop: int) -> pl.DataFrame:
@@ -64,7 +70,7 @@ def test_drops_read_together_say_what_each_says_by_itself(drops: list[bytes]) ->
 def test_every_byte_of_every_drop_is_of_one_record_or_filler_of_it(drops: list[bytes]) -> None:
     chunks = list(read_together(dict(enumerate(drops))))
     for number, data in enumerate(drops):
-        mine = [chunk.each(lambda frame, drop=number: frame.filter(pl.col("drop") == drop)) for chunk in chunks]  # type: ignore[misc]
+        mine = [chunk.each(partial(of_drop, number)) for chunk in chunks]
         sheets = {kind: frame for chunk in mine for kind, frame in chunk.sheets.items()}
         unread, filler = (pl.concat([getattr(chunk, name) for chunk in mine]) for name in ("unread", "filler"))
         assert tiled_to(Chunk(sheets, unread, filler), 0) == len(data)
@@ -98,9 +104,9 @@ def test_many_small_drops_are_read_and_checked_in_one_go(tmp_path: Path, monkeyp
     for name in ("read_together", "read_chunks", "check"):
         called = getattr(pickup, name)
 
-        def counted(*arguments: object, _name: str = name, _called: object = called, **options: object) -> object:
+        def counted(*arguments: object, _name: str = name, _called: Any = called, **options: object) -> object:
             asked[_name] += 1
-            return _called(*arguments, **options)  # type: ignore[operator]
+            return _called(*arguments, **options)
 
         monkeypatch.setattr(pickup, name, counted)
     drops = {f"2026-11-{day:02}.jsonl": line("client", create("client", client_id=f"C{day}")) for day in range(1, 29)}

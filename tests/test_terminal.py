@@ -14,10 +14,11 @@ PATH = "core/2026-11-16/late/sent-2026-11-18/a-file-with-a-long-name-in-a-deep-f
 
 
 def seen(width: int, *parts: object) -> list[str]:
-    console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
+    written = io.StringIO()
+    console = Console(file=written, width=width, force_terminal=True, color_system=None)
     for part in parts:
         console.print(part)
-    return console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    return written.getvalue().splitlines()
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])
