@@ -145,10 +145,7 @@ class Now:
                 self.con.execute(f"INSERT INTO {_kept(entity)} SELECT * FROM lives")
             else:
                 self.con.execute(f"CREATE TEMP TABLE {_kept(entity)} AS SELECT * FROM lives")
-            count = self._kept.get(entity.category, 0) + len(lives)
-            ((there,),) = self.con.execute(f"SELECT count(*) FROM {_kept(entity)}").fetchall()
-        conservation.same(f"the lives of {entity.table}", "kept for those that hang on them", count, "there", there)
-        self._kept[entity.category] = count
+        self._kept[entity.category] = self._kept.get(entity.category, 0) + len(lives)
 
     def lives(self, entity: Entity, ids: pl.DataFrame) -> pl.DataFrame:
         """Return the lives (columns `lives_schema`) of those ids."""
@@ -160,9 +157,13 @@ class Now:
             return pl.concat([lives.cast(pl.Schema(lives_schema(entity))), _lives(self.con, entity, entity.table, others)])
 
     def forget(self) -> None:
-        """Drop what was kept."""
-        for category in self._kept:
-            self.con.execute(f"DROP TABLE {_kept(ENTITIES[category])}")
+        """Drop what was kept, once it is sure that all of it could be seen: raises NightdropError if not."""
+        for category, count in self._kept.items():
+            table = _kept(ENTITIES[category])
+            # Looked at: `count(*)` alone is answered from what DuckDB noted when they were put in.
+            ((seen,),) = self.con.execute(f"SELECT count(*) FILTER (WHERE id IS NOT NULL) FROM {table}").fetchall()
+            conservation.same(f"the lives of {category}s", "kept for those that hang on them", count, "seen", seen)
+            self.con.execute(f"DROP TABLE {table}")
         self._kept.clear()
 
 
