@@ -1,7 +1,7 @@
 """The one door to DuckDB.
 
-A connection reaches no file but its database and no network, its settings are locked, its clock is UTC. What happens
-inside `transaction` happens whole or not at all.
+A connection reaches no file but its database and no network, and nothing gives that back to it; its settings are locked, save
+how much it may hold (`let_hold`); its clock is UTC. What happens inside `transaction` happens whole or not at all.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ ROW_GROUP = 122_880
 """So many rows DuckDB keeps together, and is given at a time of a large frame."""
 STORAGE_VERSION = "v1.5.0"
 """New files are written in this format, so that analysts' clients from DuckDB 1.5 on can read them."""
+_BESIDE = 512 * 1024 * 1024
+"""Bytes that a connection needs beside one huge value."""
 
 
 def connect(
@@ -58,6 +60,17 @@ def connect(
 def attach(con: duckdb.DuckDBPyConnection, path: Path, name: str) -> None:
     """Let a connection read the tables of another database file, under `folders`, as `name.table`."""
     con.execute(f"ATTACH {_literal(str(path.resolve()))} AS {name} (READ_ONLY)")
+
+
+def let_hold(con: duckdb.DuckDBPyConnection, size: int) -> None:
+    """Let a connection with a memory limit hold a value of so many bytes: DuckDB has it twice while it is put in, or looked at.
+
+    The limit only grows. Of a connection without one nothing changes.
+    """
+    asked = "SELECT current_setting('lock_configuration'), parse_formatted_bytes(current_setting('memory_limit'))"
+    ((locked, limit),) = con.execute(asked).fetchall()
+    if not locked and limit < 2 * size + _BESIDE:
+        con.execute(f"SET memory_limit = '{2 * size + _BESIDE}B'")
 
 
 def seal(con: duckdb.DuckDBPyConnection) -> None:
@@ -100,7 +113,8 @@ def handed_over(con: duckdb.DuckDBPyConnection, **frames: pl.DataFrame | pa.Tabl
         yield
     finally:
         for name, rows in handed.items():
-            con.unregister(name)
+            with suppress(duckdb.TransactionException):  # a statement failed: what it said is on its way
+                con.unregister(name)
             rows.take_back()
 
 
@@ -145,7 +159,8 @@ def _lock_down(con: duckdb.DuckDBPyConnection, memory_limit: str | None, folders
         allowed = ", ".join(_literal(f"{folder.resolve()}/") for folder in folders)
         con.execute(f"SET allowed_directories = [{allowed}]")
     con.execute("SET enable_external_access = false")
-    con.execute("SET lock_configuration = true")
+    if memory_limit is None:  # else `let_hold` may raise it
+        con.execute("SET lock_configuration = true")
 
 
 def _why_not_opened(path: Path, message: str) -> str:

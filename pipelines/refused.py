@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from pipelines import inserting
+from pipelines import database, inserting
 from pipelines.corrections import log_path
 from pipelines.sheets import MAX_RECORD
 
@@ -50,7 +50,11 @@ def add_raw(
         raw = pl.Series("raw", list(islice(pieces, len(some))), dtype=pl.Binary)
         with turn:
             inserting.insert(con, "rejected_lines", some.with_columns(raw))
-    for line in placed.filter(too_long).iter_slices(1):
+    long_lines = placed.filter(too_long)
+    if not long_lines.is_empty():
+        with turn:
+            database.let_hold(con, max(long_lines["byte_length"]))
+    for line in long_lines.iter_slices(1):
         of, path, sha256 = line.select(_BYTES_OF).row(0)
         [raw_line] = raw_lines(_named(of, path, sha256), sha256, line.select("byte_offset", "byte_length"))
         # Nobody copies these on the way to DuckDB: there may be hundreds of MB.

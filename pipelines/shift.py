@@ -81,6 +81,8 @@ def working_warehouse(home: Home) -> Iterator[duckdb.DuckDBPyConnection]:
                     "have what was published last. `nightdrop rebuild` makes them again out of the archive; then run again."
                 )
             schema.create(con)
+        ((longest,),) = con.execute("SELECT max(byte_length) FROM rejected_lines").fetchall()
+        database.let_hold(con, longest or 0)  # the gate looks at it
         yield con
     except BaseException:
         con.close()

@@ -8,13 +8,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import duckdb
+import polars as pl
 import pytest
 import zstandard
 from checked import create, line
 from homes import assert_same, deliver, home_in, night, rows, tables
 from oracle import expected
 
-from pipelines import acts
+from pipelines import acts, database
 from pipelines.home import Home, Settings
 from pipelines.limits import KEPT_AT_MOST, Limits
 from pipelines.problems import DropHeldError
@@ -141,6 +143,26 @@ def test_no_release_takes_a_line_whose_bytes_nothing_could_keep() -> None:
     Limits().assert_line(7, KEPT_AT_MOST)
 
 
+def test_a_connection_with_a_memory_limit_takes_a_value_beyond_it_once_it_may(tmp_path: Path) -> None:
+    value = pl.DataFrame({"raw": [b"x" * 40 * MB]})
+
+    def put(con: duckdb.DuckDBPyConnection) -> None:
+        with database.transaction(con), database.handed_over(con, value=value):
+            con.execute("INSERT INTO lines FROM value")
+
+    with database.connect(tmp_path / "w.duckdb", memory_limit="50MB") as con:
+        con.execute("CREATE TABLE lines (raw BLOB)")
+        with pytest.raises(duckdb.OutOfMemoryException):
+            put(con)
+        database.let_hold(con, 40 * MB)
+        put(con)
+        assert con.execute("SELECT octet_length(raw) FROM lines").fetchall() == [(40 * MB,)]
+        limit = "SELECT current_setting('memory_limit')"
+        held = con.execute(limit).fetchall()
+        database.let_hold(con, 1)
+        assert con.execute(limit).fetchall() == held
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("suffix", ["jsonl", "csv"])
 def test_a_line_of_two_gigabytes_is_held_and_one_rejected_record_when_released(home: Home, suffix: str) -> None:
@@ -153,5 +175,7 @@ def test_a_line_of_two_gigabytes_is_held_and_one_rejected_record_when_released(h
     assert [drop.reason for drop in night(home).held] == ["too_large"]
     acts.release(home, Settings(), path)
     length = size * MB + 9  # either way what stands around it is nine bytes
-    assert rows(home, "SELECT code FROM rejections") == [("line_too_long",)]
-    assert rows(home, "SELECT byte_length, octet_length(raw) FROM rejected_lines") == [(length, length)]
+    for _ in ("when it is put in", "when it stands"):
+        assert rows(home, "SELECT code FROM rejections") == [("line_too_long",)]
+        assert rows(home, "SELECT byte_length, octet_length(raw) FROM rejected_lines") == [(length, length)]
+        night(home, {f"{DAY}-late.jsonl": line("client", create("client"))})  # of that date, so that the gate looks at it

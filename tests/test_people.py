@@ -327,16 +327,18 @@ def test_a_key_that_is_no_key_stops_the_publication_and_stays(tmp_path: Path) ->
 # --- one door -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_connection_reaches_no_other_file_and_its_settings_are_locked(tmp_path: Path) -> None:
+@pytest.mark.parametrize("memory_limit", [None, "1GB"])
+def test_a_connection_reaches_no_other_file_and_nothing_gives_that_back_to_it(tmp_path: Path, memory_limit: str | None) -> None:
     (tmp_path / "secret.csv").write_text("a\n1\n")
-    with database.connect(tmp_path / "w.duckdb") as con:
+    with database.connect(tmp_path / "w.duckdb", memory_limit=memory_limit) as con:
         for sql in (
             f"SELECT * FROM read_csv('{tmp_path}/secret.csv')",
             f"COPY (SELECT 1) TO '{tmp_path}/out.csv'",
             f"ATTACH '{tmp_path}/other.duckdb'",
             "SET enable_external_access = true",
-            "SET lock_configuration = false",
+            f"SET allowed_directories = ['{tmp_path}']",
             "INSTALL httpfs",
+            *(["SET lock_configuration = false", "SET memory_limit = '2GB'"] if memory_limit is None else []),
         ):
             with pytest.raises(duckdb.Error):
                 con.execute(sql)
