@@ -69,8 +69,9 @@ def let_hold(con: duckdb.DuckDBPyConnection, size: int) -> None:
     """
     asked = "SELECT current_setting('lock_configuration'), parse_formatted_bytes(current_setting('memory_limit'))"
     ((locked, limit),) = con.execute(asked).fetchall()
-    if not locked and limit < 2 * size + _BESIDE:
-        con.execute(f"SET memory_limit = '{2 * size + _BESIDE}B'")
+    wanted = 2 * size + _BESIDE
+    if not locked and limit < wanted:
+        con.execute(f"SET memory_limit = '{wanted}B'")
 
 
 def seal(con: duckdb.DuckDBPyConnection) -> None:

@@ -159,11 +159,11 @@ class Now:
     def forget(self) -> None:
         """Drop what was kept, once it is sure that all of it could be seen: raises NightdropError if not."""
         for category, count in self._kept.items():
-            table = _kept(ENTITIES[category])
             # Looked at: `count(*)` alone is answered from what DuckDB noted when they were put in.
-            ((seen,),) = self.con.execute(f"SELECT count(*) FILTER (WHERE id IS NOT NULL) FROM {table}").fetchall()
+            counting = f"SELECT count(*) FILTER (WHERE id IS NOT NULL) FROM {_kept(ENTITIES[category])}"
+            ((seen,),) = self.con.execute(counting).fetchall()
             conservation.same(f"the lives of {category}s", "kept for those that hang on them", count, "seen", seen)
-            self.con.execute(f"DROP TABLE {table}")
+            self.con.execute(f"DROP TABLE {_kept(ENTITIES[category])}")
         self._kept.clear()
 
 

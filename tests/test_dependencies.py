@@ -161,7 +161,7 @@ OURS = {
     "acts.py": {"name"},
     "broken_events.py": {"columns"},
     "causes.py": {"_THEIR_CAUSE"},
-    "database.py": {"_literal(memory_limit)", "allowed", "_literal(str(path.resolve()))", "name"},
+    "database.py": {"_literal(memory_limit)", "allowed", "_literal(str(path.resolve()))", "name", "wanted"},
     "difference.py": {"_DROPS", "digests"},
     "explaining.py": {"field", "table"},
     "gate.py": {"one.sql", "_SHOWN"},
