@@ -22,7 +22,7 @@ def rewind(con: duckdb.DuckDBPyConnection, since: date) -> None:
         con.execute(f"DELETE FROM {past(entity)} WHERE valid_from >= $since", {"since": since})
         con.execute(f"DELETE FROM {entity.table} WHERE updated_on >= $since", {"since": since})
         ended = f"FROM {past(entity)} WHERE valid_to >= $since"
-        # After an INSERT of no rows, DuckDB 2.0.0 shows nothing of the next one that is whole row groups until the commit.
+        # Nobody inserts nothing (docs/design.md, Parts): DuckDB 2.0.0 would hide the next whole row groups until the commit.
         if con.execute(f"SELECT 1 {ended} LIMIT 1", {"since": since}).fetchall():
             # What a younger version had ended is open again.
             columns = ", ".join((*entity.names, *SPAN))

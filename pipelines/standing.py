@@ -137,7 +137,7 @@ class Now:
 
     def keep(self, entity: Entity, lives: pl.DataFrame) -> None:
         """Keep lives (columns `lives_schema`) in a table that ends with `forget`."""
-        # As in `rewinding`: in a table that was made without a row, DuckDB 2.0.0 hides what comes in whole row groups.
+        # Nobody inserts nothing (docs/design.md, Parts): DuckDB 2.0.0 would hide the next whole row groups until the commit.
         if lives.is_empty():
             return
         with self.turn, handed_over(self.con, lives=lives):

@@ -22,6 +22,9 @@ from pipelines.night import run_night
 from pipelines.shift import working_warehouse
 from pipelines.summary import Night
 
+_NUMBERS = count()
+"""Names of warehouses while they are asked."""
+
 
 def home_in(folder: Path) -> Home:
     home = Home(folder)
@@ -78,9 +81,6 @@ def asked(home: Home) -> Iterator[duckdb.DuckDBPyConnection]:
         finally:
             con.execute("USE memory")
             con.execute(f"DETACH {name}")
-
-
-_NUMBERS = count()
 
 
 def rows(home: Home, query: str) -> list[tuple[Any, ...]]:
