@@ -36,6 +36,9 @@ INDEX = {
 }
 REASONS = {**KEYS, "code": pl.String(), "field": pl.String(), "value": pl.String(), "message": pl.String()}
 
+_FEW = 2
+"""A field that one in so many events sends, or fewer, is worked out for these alone."""
+
 _LINE_MESSAGES = {
     "line_too_long": "the record is over 1 MiB; wanted one event a record, each under 1 MiB",
     "invalid_encoding": "the record is not UTF-8, or not in the encoding that nightdrop.toml says of its source; wanted the file "
@@ -156,11 +159,24 @@ def _with_values(entity: Entity, frame: pl.DataFrame) -> pl.DataFrame:
     plain = frame.with_columns(without_exponents(frame[field.name]).alias(TYPED + field.name) for field in _decimals(entity))
     return plain.with_columns(
         pl.when(~flagged("wrong", bit))
-        .then(typed(pl.col(TYPED + field.name if field in _decimals(entity) else field.name), field))
+        .then(_typed(plain[TYPED + field.name if field in _decimals(entity) else field.name], field))
         .alias(TYPED + field.name)
         for bit, field in enumerate(entity.fields, start=1)
         if not _is_text(field)
     )
+
+
+def _typed(texts: pl.Series, field: Field) -> pl.Expr:
+    """Return the values that a frame's texts stand for; where few are sent, nothing is asked of the others."""
+    sent = len(texts) - texts.null_count()
+    if not sent:
+        return pl.lit(None, dtype=field.type.dtype)
+    column, is_sent = pl.col(texts.name), pl.col(texts.name).is_not_null()
+    if sent * _FEW > len(texts):
+        return typed(column, field)
+    # Before the first that is sent it is -1, which stands for the last and is not looked at.
+    place = is_sent.cum_sum().cast(pl.Int64) - 1
+    return pl.when(is_sent).then(typed(column.drop_nulls(), field).gather(place))
 
 
 def _decimals(entity: Entity) -> list[Field]:

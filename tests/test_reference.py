@@ -14,10 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from phonenumbers import COUNTRY_CODE_TO_REGION_CODE
 
+from pipelines.checking import _typed
 from pipelines.reading import read_chunks
 from validation import emails, phones, reference
 from validation.client import CLIENT
-from validation.values import without_exponents
+from validation.entities import ENTITIES
+from validation.fields import Field
+from validation.values import typed, without_exponents
 
 LOCAL = st.text("abcXYZ019._+-'!#éÅßњΩ \"@\u0301", max_size=70)
 DOMAIN = st.lists(st.text("abcXYZ019-éß名\u0301", max_size=12), max_size=4).map(".".join)
@@ -108,13 +111,18 @@ EXAMPLES = example_numbers()
 
 @settings(max_examples=200, deadline=None)
 @given(
-    st.lists(st.tuples(st.sampled_from(EXAMPLES), st.integers(1, 14), st.text("0123456789", max_size=3)), min_size=1, max_size=20)
+    st.lists(
+        st.tuples(st.sampled_from(EXAMPLES), st.integers(1, 14), st.text("0123456789", max_size=3)), min_size=1, max_size=20
+    ),
+    st.sampled_from([1, phones._LOOKED_AT]),
 )
-def test_numbers_are_plausible_when_libphonenumber_says_so(changes: list[tuple[str, int, str]]) -> None:
+def test_numbers_are_plausible_when_libphonenumber_says_so(changes: list[tuple[str, int, str]], looked_at: int) -> None:
     numbers = [number[: 1 + place] + digits + number[1 + place + len(digits) :] for number, place, digits in changes]
     numbers = pl.Series(numbers).filter(pl.Series(numbers).str.contains(phones.FORM)).to_list()
     wanted = [phonenumbers.is_valid_number(phonenumbers.parse(number)) for number in numbers if _parses(number)]
-    assert phones.is_plausible(pl.Series([n for n in numbers if _parses(n)], dtype=pl.String)).to_list() == wanted
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(phones, "_LOOKED_AT", looked_at)
+        assert phones.is_plausible(pl.Series([n for n in numbers if _parses(n)], dtype=pl.String)).to_list() == wanted
 
 
 def _parses(number: str) -> bool:
@@ -133,6 +141,18 @@ def test_every_example_number_of_the_library_is_plausible_or_not_as_it_says() ->
 def test_a_number_that_cannot_be_parsed_is_implausible_and_none_stays_none() -> None:
     assert phones.is_plausible(pl.Series(["+9991234567", None, "+1234567890"])).to_list() == [False, None, False]
     assert phones.is_plausible(pl.Series([None], dtype=pl.String)).to_list() == [None]
+
+
+FIELDS = {field.type: field for entity in ENTITIES.values() for field in entity.fields if field.type.dtype != pl.String()}
+TEXTS = st.sampled_from(["2026-11-16", "20261116", "2026-13-01", "true", "12", "12.5", "-0.00000001", "", "no value"])
+
+
+@given(st.sampled_from(list(FIELDS.values())), st.lists(st.none() | st.none() | st.none() | TEXTS, max_size=30))
+def test_what_few_events_send_is_worked_out_as_if_all_sent_it(field: Field, texts: list[str | None]) -> None:
+    frame = pl.DataFrame({field.name: texts}, schema={field.name: pl.String})
+    both = frame.with_columns(few=_typed(frame[field.name], field), of_all=typed(pl.col(field.name), field))
+    assert both["few"].to_list() == both["of_all"].to_list()
+    assert both["few"].dtype == both["of_all"].dtype
 
 
 @given(st.lists(st.decimals(allow_nan=False, allow_infinity=False, places=None), min_size=1))

@@ -63,8 +63,9 @@ def _named(name: str, fired: Sequence[Rule], verdicts: pl.DataFrame) -> pl.DataF
     """Have Pandera name what is broken; `verdicts` has a column a rule that `fired`, named by its place among them."""
     broken = verdicts.with_row_index("row").filter(pl.any_horizontal(verdicts.columns))
     checks = [replace(rule, broken=pl.col(str(place))).check() for place, rule in enumerate(fired)]
-    # All checks stand at one column: Pandera's cost is by the column, and the number of a check tells its rule's field.
-    schema = pa.DataFrameSchema({"row": pa.Column(broken.schema["row"], checks)}, name=name)
+    # All checks stand at one column, whose number of a check tells its rule's field: Pandera's cost is by the column. A schema of
+    # the frame would make up all it says a second time.
+    schema = pa.Column(broken.schema["row"], checks, name="row")
     try:
         schema.validate(broken, lazy=True)
     except pa.errors.SchemaErrors as errors:

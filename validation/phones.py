@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import lru_cache
 
 import phonenumbers
@@ -13,6 +12,8 @@ FORM = r"^\+[1-9][0-9]{6,14}$"
 """What the contract's `invalid_phone` asks for."""
 _CODES = frozenset(str(code).encode() for code in COUNTRY_CODE_TO_REGION_CODE)
 _LONGEST_CODE = 3
+_LOOKED_AT = 1024
+"""Of so many numbers the calling codes are taken to be those of nearly all."""
 _NONE = "[^\\s\\S]"
 """A pattern that nothing has."""
 _KINDS = (
@@ -34,22 +35,37 @@ def is_plausible(numbers: pl.Series) -> pl.Series:
 
     Patterns made of the library's own metadata prove most valid numbers at once; a test holds them to the library.
     """
-    valid, stripped = _proof(frozenset(_calling_codes(numbers)))
-    surely = numbers.str.contains(valid) & ~numbers.str.contains(stripped)
-    unknown = numbers.filter(~surely)
-    unknown = unknown.filter(unknown.str.contains(FORM)).unique()
+    codes = _calling_codes(numbers.head(_LOOKED_AT))
+    surely = _are_surely(numbers, codes)
+    rows = (~surely).arg_true()
+    return surely.scatter(rows, _are_plausible(numbers.gather(rows), codes)) if len(rows) else surely
+
+
+def _are_plausible(numbers: pl.Series, codes: frozenset[int]) -> pl.Series:
+    """Tell it of numbers that the patterns of some calling codes did not prove: by those of their own, then by the library."""
+    if others := _calling_codes(numbers) - codes:
+        surely = _are_surely(numbers, others)
+    else:
+        surely = pl.repeat(value=False, n=len(numbers), dtype=pl.Boolean, eager=True)
+    unknown = numbers.filter(~surely & numbers.str.contains(FORM)).unique()
     if unknown.is_empty():
         return surely
     taken = pl.Series([_library_takes(number) for number in unknown], dtype=pl.Boolean)
     return surely | numbers.is_in(unknown.filter(taken).implode())
 
 
-def _calling_codes(numbers: pl.Series) -> Iterator[int]:
-    """Yield the calling codes with which numbers begin; metadata of the others, a module a region, is not loaded."""
+def _are_surely(numbers: pl.Series, codes: frozenset[int]) -> pl.Series:
+    """Tell of each number whether the patterns of some calling codes prove it valid."""
+    valid, stripped = _proof(codes)
+    return numbers.str.contains(valid) & ~numbers.str.contains(stripped)
+
+
+def _calling_codes(numbers: pl.Series) -> frozenset[int]:
+    """Return the calling codes with which numbers begin; metadata of the others, a module a region, is not loaded."""
     # As bytes: to count characters takes five times as long.
-    for begin in numbers.cast(pl.Binary).bin.slice(1, _LONGEST_CODE).unique().drop_nulls():
-        codes = (begin[:length] for length in range(1, _LONGEST_CODE + 1))
-        yield from (int(code) for code in codes if code in _CODES)  # of all codes none begins with another
+    begins = numbers.cast(pl.Binary).bin.slice(1, _LONGEST_CODE).unique().drop_nulls()
+    some = (begin[:length] for begin in begins for length in range(1, _LONGEST_CODE + 1))
+    return frozenset(int(code) for code in some if code in _CODES)  # of all codes none begins with another
 
 
 @lru_cache(maxsize=256)
