@@ -79,9 +79,11 @@ def append(
     raw_lines: RawLines,
     moment: Moment,
     part_bytes: int,
+    meanwhile: Callable[[], None],
 ) -> tuple[Loaded, conservation.Ledger]:
     """Take in a change, about `part_bytes` of records at a time; also return what must then be there.
 
+    `meanwhile` is called once, when all is decided and the last of it is being written.
     `since`: its first business date. What stands from then on is taken out first, and decided again if it stays.
     """
     every = _whole(change)
@@ -94,17 +96,17 @@ def append(
     taken = _Taken()
     with threads.pool(1) as reader, _Writer(con, places, since, moment) as writer:
         stands = standing.Now(con, writer.turn)
-        for part in _read_ahead(_parts(log, units, change.fixes, part_bytes), reader):
+        for part, last in _read_ahead(_parts(log, units, change.fixes, part_bytes), reader):
             decision = decide_some(stands, part.entities, part.events, ranks, rules, source_of=source_of)
             ledger.expect(decision)
-            writer.write(decision)
+            writer.write(decision, last=last)
             taken.note(decision)
             if part.has_children:
                 for stage in decision.stages:
                     stands.keep(stage.entity, stage.settled.lives)
         conservation.of_the_log(taken.events, int(added["records"].sum()))
-        writer.end()
         # While the last decision is written.
+        meanwhile()
         add_raw(con, taken.refused().join(places, on="rank", how="left"), raw_lines, turn=writer.turn)
     stands.forget()
     find_causes(con, since, ranks)
@@ -142,15 +144,16 @@ def _nameless(log: EventLog, units: pl.DataFrame, fixes: pl.DataFrame, part_byte
         yield _Part((), log.of_units(some, fixes).of(NAMELESS))
 
 
-def _read_ahead(parts: Iterable[_Part], reader: Executor) -> Iterator[_Part]:
-    """Yield the parts; while one is decided the next is read."""
-    waiting: deque[_Part] = deque()
+def _read_ahead(parts: Iterable[_Part], reader: Executor) -> Iterator[tuple[_Part, bool]]:
+    """Yield the parts, each with whether it is the last; while one is decided the next is read."""
+    before: _Part | None = None
     for part in parts:
         part.events.begin(reader)
-        waiting.append(part)
-        if len(waiting) > 1:
-            yield waiting.popleft()
-    yield from waiting
+        if before is not None:
+            yield before, False
+        before = part
+    if before is not None:
+        yield before, True
 
 
 class _Taken:
@@ -191,14 +194,10 @@ class _Writer:
         finally:
             self._pool.shutdown(cancel_futures=True)
 
-    def write(self, decision: Decision) -> None:
+    def write(self, decision: Decision, *, last: bool) -> None:
         """Begin to write a decision, once the one before it is written; raises what went wrong there."""
         self._wait()
-        self._under_way.append(self._pool.submit(self._adding.write, decision))
-
-    def end(self) -> None:
-        """Have what waits for more rows written after the last decision; does not wait for either."""
-        self._under_way.append(self._pool.submit(self._adding.finish))
+        self._under_way.append(self._pool.submit(self._adding.write, decision, last=last))
 
     def _wait(self) -> None:
         while self._under_way:

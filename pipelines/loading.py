@@ -10,12 +10,13 @@ from datetime import date
 import duckdb
 import polars as pl
 
-from pipelines import inserting
+from pipelines import conservation, inserting
 from pipelines.causes import CAUSE, find_causes
 from pipelines.database import ROW_GROUP, handed_over, query
 from pipelines.decision import Decision, Living, Stage
 from pipelines.flips import Verdicts, write_flips
 from pipelines.moment import Moment
+from pipelines.positions import Positions
 from pipelines.refused import RawLines, add_raw
 from pipelines.rewinding import BY_EVENT
 from pipelines.settled import SPAN
@@ -99,38 +100,36 @@ class Adding:
         self._con, self._places, self._since, self._moment, self._turn = con, places, since, moment, turn
         self._waiting: dict[str, pl.DataFrame] = {}
 
-    def write(self, decision: Decision) -> None:
-        """Write what a decision says of its records."""
+    def write(self, decision: Decision, *, last: bool) -> None:
+        """Write what a decision says of its records; no row waits for others when it is the `last`."""
         events = _placed(decision.events, self._places, self._moment).sort("pos")
-        self._add("events", events)
-        who = _who(events)
-        for table, findings in (("rejections", decision.reasons), ("warnings", decision.warnings)):
-            self._add(table, findings.join(who, on="pos", how="left").sort("pos"))
+        self._add("events", events, last=last)
+        who, placed = _who(events).drop("pos"), Positions(events["pos"])
+        for table, found in (("rejections", decision.reasons), ("warnings", decision.warnings)):
+            findings = found.sort("pos")
+            _, rows = placed.rows_at(findings["pos"])
+            conservation.same("loading", f"{table} to be written", len(findings), "of its events", len(rows))
+            self._add(table, pl.concat([findings, who[pl.Series(rows)]], how="horizontal"), last=last)
         for stage in decision.stages:
             if stage.entity.watched:
-                self._add(f"{stage.entity.category}_changes", _changes(stage, events))
+                self._add(f"{stage.entity.category}_changes", _changes(stage, events), last=last)
             if not stage.before.is_empty():
                 with self._turn:
                     _take_out_records(self._con, stage, self._since)
             for table, versions in _versions(stage).items():
-                self._add(table, versions)
+                self._add(table, versions, last=last)
+        if last:
+            for table in [*self._waiting]:
+                self._add(table, self._waiting[table].clear(), last=last)
 
-    def finish(self) -> None:
-        """Write the rows that wait."""
-        for table, frame in self._waiting.items():
-            with self._turn:
-                inserting.insert(self._con, table, frame)
-        self._waiting.clear()
-
-    def _add(self, table: str, frame: pl.DataFrame) -> None:
-        if frame.is_empty():
-            return
+    def _add(self, table: str, frame: pl.DataFrame, *, last: bool) -> None:
         rows = inserting.columns_of(table, frame)
-        every = pl.concat([self._waiting[table], rows]) if table in self._waiting else rows
-        whole = len(every) - len(every) % ROW_GROUP
+        every = pl.concat([self._waiting.pop(table), rows]) if table in self._waiting else rows
+        now = len(every) if last else len(every) - len(every) % ROW_GROUP
         with self._turn:
-            inserting.insert(self._con, table, every.head(whole))
-        self._waiting[table] = _by_itself(every.slice(whole))
+            inserting.insert(self._con, table, every.head(now))
+        if now < len(every):
+            self._waiting[table] = _by_itself(every.slice(now))
 
 
 def _by_itself(frame: pl.DataFrame) -> pl.DataFrame:

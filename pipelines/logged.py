@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from copy import copy
 from dataclasses import dataclass
@@ -76,11 +76,16 @@ class Logged:
         return part
 
     def begin(self, pool: Executor) -> None:
-        """Begin to read the records and their sound events, so that they are at hand when they are asked for, once."""
+        """Begin to read everything, so that it is at hand when it is asked for, once."""
         # No sound event is without an id.
         events = [kind for kind in ENTITIES if index_of(kind) in self._indexes and self._ids != NAMELESS]
-        for kind in (*self._indexes, *events):
-            self._begun[kind] = pool.submit(self.every(kind).collect)
+        for kind in (*self._indexes, *events, "reasons", "warnings"):
+            self._begun[kind] = pool.submit(self._read, kind)
+
+    def _read(self, kind: str) -> pl.DataFrame:
+        rows = self._scanned(kind).collect()
+        # To what is known of records columns are added, which makes Polars put them into one piece, beside the pieces.
+        return rows.rechunk() if kind in INDEXES else rows
 
     def ids(self, category: str, parts: int) -> list[Ids]:
         """Return ranges of ids, so that each has about the same number of a category's records."""
@@ -105,14 +110,12 @@ class Logged:
 
     def every(self, kind: str) -> pl.LazyFrame:
         """Return all rows of a kind."""
-        if kind in self._begun:
-            return self._begun.pop(kind).result().lazy()
+        return self._begun.pop(kind).result().lazy() if kind in self._begun else self._scanned(kind)
+
+    def _scanned(self, kind: str) -> pl.LazyFrame:
         frames = [pl.LazyFrame(schema=_placed(kind))]
-        for (part, number), units in self._units.group_by("part", "number", maintain_order=True):
-            file = self._place(str(part)) / file_name(kind, int(str(number)))
-            if file.exists() and (rows := self._rows(kind, str(part), file)) is not None:
-                alone = units["alone"].all()
-                frames.append(self._of_drop(kind, rows, units) if alone else self._in_place(kind, rows, units.lazy()))
+        for rows, units in self._scans(kind):
+            frames.append(self._of_drop(kind, rows, units) if units["alone"].all() else self._in_place(kind, rows, units.lazy()))
         for (part,), lines in self._fixes.group_by("part", maintain_order=True):
             held = pl.lit(value=True) if self._ids is None else self._ids.hold(ID_COLUMNS[kind])
             frames += [self._in_stead(kind, rows.filter(held), lines.lazy()) for rows in self._scan(kind, [str(part)])]
@@ -122,17 +125,33 @@ class Logged:
         """Return what the log has of every record, of whatever category."""
         return pl.concat([self.every(kind) for kind in self._indexes])
 
-    def _rows(self, kind: str, part: str, file: Path) -> pl.LazyFrame | None:
-        """Return the rows of a file that are asked for: where they stand by their ids, no others are read; None without any."""
-        if self._ids is None:
-            return pl.scan_parquet(file, glob=False)
-        first, length = 0, None
-        if places := self._told(part)["ids"].get(file.name):
-            first, end = stretch(places, self._ids.first, self._ids.end, none=self._ids.none)
-            if first >= end:
-                return None
-            length = end - first
-        return pl.scan_parquet(file, glob=False).slice(first, length).filter(self._ids.hold(ID_COLUMNS[kind]))
+    def _scans(self, kind: str) -> Iterator[tuple[pl.LazyFrame, pl.DataFrame]]:
+        """Yield the rows of files that are asked for, with the files' units; what files of one drop hold as a whole at once."""
+        whole: list[Path] = []
+        of = self._units.clear()
+        for (part, number), units in self._units.group_by("part", "number", maintain_order=True):
+            file = self._place(str(part)) / file_name(kind, int(str(number)))
+            if not file.exists():
+                continue
+            cut = self._stretch(str(part), file)
+            if whole and not (cut is None and _are_of_one_drop(of, units)):
+                yield self._held(kind, pl.scan_parquet(whole, glob=False)), of
+                whole = []
+            if cut is None:
+                whole, of = [*whole, file], units
+            elif cut[0] < cut[1]:
+                yield self._held(kind, pl.scan_parquet(file, glob=False).slice(cut[0], cut[1] - cut[0])), units
+        if whole:
+            yield self._held(kind, pl.scan_parquet(whole, glob=False)), of
+
+    def _stretch(self, part: str, file: Path) -> tuple[int, int] | None:
+        """Return from which row on and before which other a file has what is asked for; None where it does not tell."""
+        if self._ids is None or (places := self._told(part)["ids"].get(file.name)) is None:
+            return None
+        return stretch(places, self._ids.first, self._ids.end, none=self._ids.none)
+
+    def _held(self, kind: str, rows: pl.LazyFrame) -> pl.LazyFrame:
+        return rows if self._ids is None else rows.filter(self._ids.hold(ID_COLUMNS[kind]))
 
     def _told(self, part: str) -> dict[str, Any]:
         if part not in self._parts_told:
@@ -184,3 +203,9 @@ class Logged:
 def _placed(kind: str) -> dict[str, pl.DataType]:
     """Return the columns of a kind's rows with the place of their drop."""
     return {**SCHEMAS[kind], "rank": pl.Int64(), "business_date": pl.Date(), "file": pl.String()}
+
+
+def _are_of_one_drop(one: pl.DataFrame, other: pl.DataFrame) -> bool:
+    """Tell whether two files (their units) are of one and the same drop, and of no other."""
+    of = ("part", "drop", "alone")
+    return len(one) == len(other) == 1 and one.select(of).row(0) == other.select(of).row(0) and bool(one["alone"][0])

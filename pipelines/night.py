@@ -7,6 +7,7 @@ whole files, the working warehouse changes in one transaction, the rest is made 
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext
 from datetime import date
 from functools import partial
@@ -74,10 +75,10 @@ def work_a_shift(
             task(shift)
             shift.read_what_could_live()
         with threads.pool(1) as beside:
-            ready = beside.submit(make_ready) if shift.again else None
-            outcome = shift.finish(died)
-            if ready is not None:
-                ready.result()
+            ready: list[Future[None]] = []
+            outcome = shift.finish(died, meanwhile=lambda: ready.append(beside.submit(make_ready)))
+            for done in ready:
+                done.result()
     if settings.publish_masked:
         steps.run("publish masked", lambda: publish_masked(home.working, home.masked, secret(home.state / "mask.key")))
     else:

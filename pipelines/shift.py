@@ -196,8 +196,11 @@ class Shift:
     def _source(self, path: str) -> str:
         return self.settings.sources.name_of(path)
 
-    def finish(self, died: Sequence[diary.Died]) -> Outcome:
-        """Decide what the book as it now is changes, and commit it in one transaction, once it adds up."""
+    def finish(self, died: Sequence[diary.Died], *, meanwhile: Callable[[], None]) -> Outcome:
+        """Decide what the book as it now is changes, and commit it in one transaction, once it adds up.
+
+        `meanwhile` is to begin what can be done beside that; it is called when somebody waits for DuckDB, if anything changes.
+        """
         if self._seen is not None:
             self._seen.save()  # not before: while the archive's copies go to the disk, it would wait for them
         standing = living.judge(self.book, self.settings.hold_above_for)
@@ -205,12 +208,12 @@ class Shift:
         with ExitStack() as until_committed:
             until_committed.enter_context(database.transaction(self.con))
             diary.write_died(self.con, died)
-            load_it = self._settle(change)
+            load_it = self._settle(change, meanwhile)
             outcome = self.steps.run("load", lambda: self._commit(standing, change, load_it, until_committed))
         sweep(self.home.book, self.moment.run_id)
         return outcome
 
-    def _settle(self, change: Living) -> Callable[[], tuple[Loaded, conservation.Ledger | None]]:
+    def _settle(self, change: Living, meanwhile: Callable[[], None]) -> Callable[[], tuple[Loaded, conservation.Ledger | None]]:
         """Decide a change; return what loads it and tells what must then be there."""
         since = change.since
         if since is None:
@@ -218,8 +221,9 @@ class Shift:
         part_bytes = _PART * self.settings.chunk_bytes
         if is_for_append(change, {edition.key: edition.bytes for edition in self.book.editions}, part_bytes):
             work = partial(append, source_of=self._source, raw_lines=self._raw_lines, moment=self.moment, part_bytes=part_bytes)
-            done = self.steps.run("settle", lambda: work(self.con, self.log, change, since, self.rules))
+            done = self.steps.run("settle", lambda: work(self.con, self.log, change, since, self.rules, meanwhile=meanwhile))
             return lambda: done
+        meanwhile()
         decision = self.steps.run("settle", lambda: decide(self.con, self.log, change, since, self.rules, source_of=self._source))
 
         def load_it() -> tuple[Loaded, conservation.Ledger]:

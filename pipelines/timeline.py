@@ -50,11 +50,9 @@ class Timeline:
     def of(cls, entity: Entity, before: pl.DataFrame, events: pl.DataFrame) -> Timeline:
         """Lay out `before` (fields, created_on, created_pos, deleted_pos) and `events` (pos, date, step, sent, fields)."""
         rows = _all_rows(entity, before, events)
-        step = (
-            rows[STEP.name].replace_strict(_STEPS, default=BASE, return_dtype=pl.Int8).fill_null(BASE).to_numpy()
-            if len(rows)
-            else np.empty(0, np.int8)
-        )
+        step = np.full(len(rows), BASE, dtype=np.int8)
+        for name, number in _STEPS.items():
+            step[(rows[STEP.name] == name).fill_null(value=False).to_numpy()] = number
         order, lengths = _laid_out(rows.select("pos", id=entity.id))
         step = step[order]
         sent = np.where(step <= CREATE, _EVERY_FIELD, rows["sent"].to_numpy()[order])

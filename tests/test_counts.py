@@ -209,6 +209,19 @@ def test_a_huge_drop_in_the_order_of_its_ids_is_read_out_of_the_log_once_and_lit
     assert 0 < opened[1] <= 5 * opened[0]
 
 
+def test_the_files_of_a_drop_are_read_out_of_the_log_by_one_question_a_kind_and_part(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = clients(200, client_id="C{n:05}")
+    scanned: Counter[str] = Counter()
+    counting(monkeypatch, pipelines.logged.pl, "scan_parquet", scanned)
+    done = night(home, {f"{DAY}.jsonl": data}, chunk_bytes=len(data) // 9)
+    files = list(home.log.glob("*/client-*.parquet"))
+    assert done.applied == 200
+    assert len(files) >= 9
+    assert 0 < scanned["scan_parquet"] <= 2 * 6  # two parts and what has no id
+
+
 def test_a_run_with_nothing_new_decides_and_reports_nothing(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     night(home, {f"{DAY}.jsonl": clients(50)})
     done: Counter[str] = Counter()
