@@ -57,6 +57,7 @@ $(READY): requirements.lock pyproject.toml setup.py pipelines/_lines.c
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip check >/dev/null
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(BIN)/python -m compileall -q api flows pipelines validation # as pip does for what lies in the environment
 	@touch $(READY)
 
 bench-lock: $(READY)

@@ -24,7 +24,7 @@ from typing import Any
 from benchmarks import page
 from benchmarks.drops import COMMON, HUGE, MIXES
 from benchmarks.figures import Results
-from benchmarks.sides import HERE, OTHERS, ROOT, SLOW, BenchError, Place, measure, note_modules, run, same_result
+from benchmarks.sides import HERE, OTHERS, ROOT, SLOW, BenchError, Place, compile_all, measure, note_modules, run, same_result
 
 QUICK = 0.002
 ROOM = 6
@@ -77,6 +77,7 @@ def _require_room(folder: Path, names: Sequence[str], scale: float) -> None:
 
 def measure_all(folder: Path, names: Sequence[str], *, rounds: int, scale: float, dlt: bool) -> dict[str, Any]:
     """Make the drops of the mixes under a folder, run every side on them in turn, and return the results."""
+    compile_all()
     places = {name: Place(folder / name) for name in names}
     mixes = {name: _made(name, place, scale) for name, place in places.items()}
     load = os.getloadavg()[0]

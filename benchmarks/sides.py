@@ -28,6 +28,7 @@ TITLES = {
 }
 SLOW = ("dlt", "dlt-parquet")
 """Sides that need the benchmark's own packages."""
+PACKAGES = ("api", "flows", "pipelines", "validation")
 _EXACT = ("loop", "nightdrop")
 """Sides that must come to the same counts."""
 
@@ -81,6 +82,11 @@ def command(side: str, place: Place) -> list[str]:
         case "imports":
             return [sys.executable, "-P", str(HERE / "imports.py"), str(place.root / "modules.txt")]
     raise KeyError(side)
+
+
+def compile_all() -> None:
+    """Have nightdrop's bytecode ready, as pip has that of what it installs: where it may not be kept, each run makes it."""
+    run([sys.executable, "-m", "compileall", "-q", *(str(ROOT / package) for package in PACKAGES)], ROOT)
 
 
 def measure(side: str, place: Place) -> dict[str, Any]:
