@@ -15,6 +15,7 @@ from checked import create, line
 from homes import deliver, home_in, night, rows
 
 from pipelines import appending, deciding, eventlog, inserting, pickup, shift
+from pipelines.decision import Decision
 from pipelines.home import Home
 from pipelines.logged import Logged
 from pipelines.problems import NightdropError
@@ -291,6 +292,18 @@ def test_money_that_no_event_explains_trips_the_gate(home: Home, monkeypatch: py
     monkeypatch.setattr(inserting, "insert", mutated)
     with pytest.raises(NightdropError, match=f"table payments: .* is what the applied events add up to in {field}"):
         night(home)
+
+
+def test_a_rejection_that_is_of_no_event_is_never_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = appending.Adding.write
+
+    def astray(adding: appending.Adding, decision: Decision, *, last: bool) -> None:
+        reasons = decision.reasons.with_columns(pos=pl.col("pos") + 1_000)
+        write(adding, replace(decision, reasons=reasons), last=last)
+
+    monkeypatch.setattr(appending.Adding, "write", astray)
+    with pytest.raises(NightdropError, match="rejections to be written"):
+        night(home_in(tmp_path), {"2026-11-16.jsonl": MONDAY})
 
 
 def test_archived_bytes_that_changed_are_never_read_as_the_drop(home: Home) -> None:
