@@ -29,6 +29,7 @@ TITLES = {
 SLOW = ("dlt", "dlt-parquet")
 """Sides that need the benchmark's own packages."""
 PACKAGES = ("api", "flows", "pipelines", "validation")
+"""What is compiled before it is measured; as the Makefile has them."""
 _EXACT = ("loop", "nightdrop")
 """Sides that must come to the same counts."""
 

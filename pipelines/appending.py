@@ -6,7 +6,7 @@ Memory holds one part at a time, so a first load, and a whole past decided again
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import replace
@@ -182,7 +182,7 @@ class _Writer:
     def __init__(self, con: duckdb.DuckDBPyConnection, places: pl.DataFrame, since: date, moment: Moment) -> None:
         self._pool, self.turn = threads.pool(1), Lock()
         self._adding = Adding(con, places, since=since, moment=moment, turn=self.turn)
-        self._under_way: deque[Future[None]] = deque()
+        self._under_way: Future[None] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -197,8 +197,8 @@ class _Writer:
     def write(self, decision: Decision, *, last: bool) -> None:
         """Begin to write a decision, once the one before it is written; raises what went wrong there."""
         self._wait()
-        self._under_way.append(self._pool.submit(self._adding.write, decision, last=last))
+        self._under_way = self._pool.submit(self._adding.write, decision, last=last)
 
     def _wait(self) -> None:
-        while self._under_way:
-            self._under_way.popleft().result()
+        if self._under_way is not None:
+            self._under_way.result()

@@ -75,7 +75,7 @@ def work_a_shift(
             task(shift)
             shift.read_what_could_live()
         with threads.pool(1) as beside:
-            ready: list[Future[None]] = []
+            ready: list[Future[None]] = []  # none when nothing changes
             outcome = shift.finish(died, meanwhile=lambda: ready.append(beside.submit(make_ready)))
             for done in ready:
                 done.result()

@@ -43,10 +43,7 @@ def is_plausible(numbers: pl.Series) -> pl.Series:
 
 def _are_plausible(numbers: pl.Series, codes: frozenset[int]) -> pl.Series:
     """Tell it of numbers that the patterns of some calling codes did not prove: by those of their own, then by the library."""
-    if others := _calling_codes(numbers) - codes:
-        surely = _are_surely(numbers, others)
-    else:
-        surely = pl.repeat(value=False, n=len(numbers), dtype=pl.Boolean, eager=True)
+    surely = _are_surely(numbers, _calling_codes(numbers) - codes)
     unknown = numbers.filter(~surely & numbers.str.contains(FORM)).unique()
     if unknown.is_empty():
         return surely
