@@ -51,14 +51,19 @@ def failures(
     con: duckdb.DuckDBPyConnection, *, since: date | None = None, checks: Sequence[Check] | None = None
 ) -> list[Failure]:
     """Return every check (of all, unless told) that finds a row, with the first of its rows."""
+    asked = CHECKS if checks is None else checks
+    # All in one statement: DuckDB answers several at once then, while each by itself leaves a core idle.
+    any_row = (f"(SELECT {number} FROM ({one.sql}) LIMIT 1)" for number, one in enumerate(asked))
     found: list[Failure] = []
-    for one in CHECKS if checks is None else checks:
-        parameters = {"since": since or date.min} if "$since" in one.sql else {}
-        result = con.execute(f"SELECT * FROM ({one.sql}) LIMIT {_SHOWN}", parameters)
+    for (number,) in sorted(_ask(con, " UNION ALL ".join(any_row), since).fetchall()):
+        result = _ask(con, f"SELECT * FROM ({asked[number].sql}) LIMIT {_SHOWN}", since)
         columns = tuple(column[0] for column in result.description or ())
-        if rows := result.fetchall():
-            found.append(Failure(one, columns, tuple(rows)))
+        found.append(Failure(asked[number], columns, tuple(result.fetchall())))
     return found
+
+
+def _ask(con: duckdb.DuckDBPyConnection, sql: str, since: date | None) -> duckdb.DuckDBPyConnection:
+    return con.execute(sql, {"since": since or date.min} if "$since" in sql else {})
 
 
 def _tell(failure: Failure) -> str:

@@ -164,7 +164,7 @@ OURS = {
     "database.py": {"_literal(memory_limit)", "allowed", "_literal(str(path.resolve()))", "name", "wanted"},
     "difference.py": {"_DROPS", "digests"},
     "explaining.py": {"field", "table"},
-    "gate.py": {"one.sql", "_SHOWN"},
+    "gate.py": {"asked[number].sql", "_SHOWN"},
     "inserting.py": {"table"},
     "inspection.py": {"name"},
     "loading.py": {
@@ -177,7 +177,6 @@ OURS = {
         "', '.join(causes)",
     },
     "masking.py": {"name", "inner", "_DIGITS", "' UNION ALL '.join(ids)"},
-    "mornings.py": {"_REJECTIONS + _FIRST_ONES * cut"},
     "schema.py": {"_FINGERPRINT_MACRO", "_literal(schema_fingerprint())"},
     "rewinding.py": {"table", "past(entity)", "entity.table", "columns", "ended"},
     "standing.py": {
@@ -193,7 +192,7 @@ OURS = {
     },
 }
 """What may be put into the text of a statement, per module: names of ours and SQL made of them, never a value."""
-ASKING = {"execute", "executemany", "sql", "query", "_rows"}
+ASKING = {"execute", "executemany", "sql", "query", "_ask", "_rows"}
 
 
 def put_into_sql(file: Path) -> set[str]:
