@@ -80,7 +80,7 @@ def place_in_json(text: str, code: str, field: str | None, value: str | None) ->
 def place_in_csv(text: str, code: str, field: str | None, columns: Mapping[str, int], *, delimiter: str = ",") -> tuple[int, int]:
     """Return from where to where the offending cell stands in a CSV record, by its column's place in the header."""
     field = "category" if code == "unknown_category" else field
-    at = next((columns[name] for name in _spellings(field or "") if name in columns), None)
+    at = next((columns[name] for name in spellings(field or "") if name in columns), None)
     if at is None:
         return _NOWHERE
     start, form = 0, _cell(delimiter)
@@ -118,12 +118,13 @@ def _cell(delimiter: str) -> re.Pattern[str]:
 
 @cache
 def _key(field: str) -> re.Pattern[str]:
-    names = "|".join(map(re.escape, _spellings(field)))
+    names = "|".join(map(re.escape, spellings(field)))
     return re.compile(rf'"(?:{names})"\s*:\s*{_SCALAR_OR_OPENING}')
 
 
 @cache
-def _spellings(field: str) -> tuple[str, ...]:
+def spellings(field: str) -> tuple[str, ...]:
+    """Return every name that senders may use for a field."""
     aliases = {f.alias for entity in ENTITIES.values() for f in entity.fields if f.name == field and f.alias}
     return (field, *sorted(aliases))
 

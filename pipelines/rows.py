@@ -7,6 +7,7 @@ import gzip
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
 import orjson
 import polars as pl
 from markupsafe import Markup
@@ -14,6 +15,7 @@ from markupsafe import Markup
 from pipelines.dialects import PLAIN, Dialect
 from pipelines.discovery import drop_format
 from pipelines.excerpts import WHOLE, excerpt, place_in_csv, place_in_json, place_of_bad_bytes
+from pipelines.marks import places_in_json, plain_texts
 from pipelines.sources import ANYBODY, Sources
 from pipelines.visible import visible
 
@@ -97,11 +99,9 @@ def rejection_rows(
 
 def _numbered(column: pl.Series) -> tuple[list[str], list[int]]:
     """Return the distinct texts of a column, sorted, and of each row the place of its own among them (-1 for none)."""
-    values = column.to_list()
-    texts = sorted(set(values) - {None})
-    places: dict[str | None, int] = {text: place for place, text in enumerate(texts)}
-    places[None] = -1
-    return texts, list(map(places.__getitem__, values))
+    texts = column.drop_nulls().unique().sort()
+    places = column.cast(pl.Enum(texts)).to_physical().cast(pl.Int64)
+    return texts.to_list(), places.fill_null(-1).to_list()
 
 
 def _causes(told: pl.DataFrame) -> tuple[list[tuple[str, str, int]], list[int]]:
@@ -117,37 +117,53 @@ def _causes(told: pl.DataFrame) -> tuple[list[tuple[str, str, int]], list[int]]:
 def _excerpts(
     told: pl.DataFrame, records: pl.DataFrame, columns: Columns, known: Sources
 ) -> tuple[list[int], list[int], list[int], list[str], dict[str, tuple[int, int]]]:
-    """Return per reason the place of what is shown of its line and the mark in it; the texts; what is left out of some."""
-    written = {path: known.dialect_of(path) if _is_csv(path) else PLAIN for path in records["path"].unique()}
-    in_bytes = [raw or b"" for raw in records["raw"].to_list()]
-    encodings = [written[path].encoding for path in records["path"].to_list()]
-    texts = [raw.decode(encoding, "backslashreplace") for raw, encoding in zip(in_bytes, encodings, strict=True)]
-    lost = [(length or 0) - len(raw) for raw, length in zip(in_bytes, records["length"].to_list(), strict=True)]
-    plain = [not missing and len(text) <= WHOLE and text.isprintable() for text, missing in zip(texts, lost, strict=True)]
-    finders = {path: _finder(path, columns.get(path, {}), dialect) for path, dialect in written.items()}
+    """Return per reason the place of what is shown of its line and the mark in it; the texts; what is left out of some.
+
+    The texts are first those of plain lines, shown as they are. What the whole columns leave is looked at one by one.
+    """
+    plain, found = _found(told, records)
+    raws: list[str] = plain.to_list()
+    place, start, end = (found[name].fill_null(-1).to_numpy(writable=True) for name in ("place", "start", "end"))
+    left = np.flatnonzero((place < 0) | (start < 0))
+    dialects = {path: known.dialect_of(path) if _is_csv(path) else PLAIN for path in records["path"].unique()}
+    finders = {path: _finder(path, columns.get(path, {}), dialect) for path, dialect in dialects.items()}
     whole: dict[int, int] = {}
-    places, starts, ends = [], [], []
-    raws: list[str] = []
     cut: dict[str, tuple[int, int]] = {}
-    for record, path, code, field, value in zip(*(told[name].to_list() for name in _SOUGHT), strict=True):
-        start, end = finders[path](in_bytes[record], texts[record], code, field, value)
-        if plain[record]:
-            before = after = 0
-            text = texts[record]
-        else:
-            text, start, end, before, after = excerpt(texts[record], (start, end))
-            after += lost[record]
+    columns_left = (told[name].gather(left).to_list() for name in (*_SOUGHT, "raw", "length"))
+    for row, record, path, code, field, value, raw, length in zip(left.tolist(), *columns_left, strict=True):
+        in_bytes = raw or b""
+        line = in_bytes.decode(dialects[path].encoding, "backslashreplace")
+        start[row], end[row] = marked = finders[path](in_bytes, line, code, field, value)
+        if place[row] >= 0:
+            continue
+        text, start[row], end[row], before, after = excerpt(line, marked)
+        after += (length or 0) - len(in_bytes)
         if before or after:
-            place = len(raws)
-            cut[str(place)] = (before, after)
-            raws.append(text)
-        elif (place := whole.get(record, -1)) < 0:
-            place = whole[record] = len(raws)
-            raws.append(text)
-        places.append(place)
-        starts.append(start)
-        ends.append(end)
-    return places, starts, ends, raws, cut
+            cut[str(len(raws))] = (before, after)
+        elif record in whole:
+            place[row] = whole[record]
+            continue
+        else:
+            whole[record] = len(raws)
+        place[row] = len(raws)
+        raws.append(text)
+    return place.tolist(), start.tolist(), end.tolist(), raws, cut
+
+
+def _found(told: pl.DataFrame, records: pl.DataFrame) -> tuple[pl.Series, pl.DataFrame]:
+    """Return the texts of records to be shown as they are, and place, start, end of each reason.
+
+    Null where it is to be looked at by itself.
+    """
+    json = [path for path in records["path"].unique() if not _is_csv(path)]
+    size = pl.col("raw").bin.size()
+    lines = records.select("raw", is_whole=(size == pl.col("length")) & (size <= WHOLE), is_json=pl.col("path").is_in(json))
+    lines = lines.with_columns(text=plain_texts(lines.select(pl.when("is_json").then("raw")).to_series()))
+    is_shown = lines.select(pl.col("text").is_not_null() & pl.col("is_whole")).to_series()
+    lines = lines.select("text", place=pl.when(is_shown).then(is_shown.cast(pl.Int64).cum_sum() - 1))
+    of_reasons = lines[told["record"]]
+    found = places_in_json(told.select("code", "field").with_columns(of_reasons["text"]))
+    return lines["text"].filter(is_shown), found.with_columns(of_reasons["place"])
 
 
 def static_rows(data: Mapping[str, Any], count: int = STATIC_ROWS) -> list[dict[str, Any]]:
