@@ -180,7 +180,7 @@ class _Writer:
     """Writes one decision while the next is made, on the same connection in turns."""
 
     def __init__(self, con: duckdb.DuckDBPyConnection, places: pl.DataFrame, since: date, moment: Moment) -> None:
-        self._pool, self.turn = threads.pool(1), Lock()
+        self._ready, self._pool, self.turn = threads.pool(1), threads.pool(1), Lock()
         self._adding = Adding(con, places, since=since, moment=moment, turn=self.turn)
         self._under_way: Future[None] | None = None
 
@@ -192,12 +192,14 @@ class _Writer:
             if kind is None:
                 self._wait()
         finally:
+            self._ready.shutdown(cancel_futures=True)
             self._pool.shutdown(cancel_futures=True)
 
     def write(self, decision: Decision, *, last: bool) -> None:
         """Begin to write a decision, once the one before it is written; raises what went wrong there."""
+        ready = self._ready.submit(self._adding.make_ready, decision, last=last)
         self._wait()
-        self._under_way = self._pool.submit(self._adding.write, decision, last=last)
+        self._under_way = self._pool.submit(lambda: self._adding.write(ready.result()))
 
     def _wait(self) -> None:
         if self._under_way is not None:

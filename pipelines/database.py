@@ -119,15 +119,22 @@ def handed_over(con: duckdb.DuckDBPyConnection, **frames: pl.DataFrame | pa.Tabl
             rows.take_back()
 
 
+def as_handed_over(frame: pl.DataFrame) -> pa.Table:
+    """Return a frame as DuckDB is best given it: a large one in batches of a row group each, which its threads share."""
+    # Texts as Polars has them, which are copied into DuckDB only: otherwise a part's would stand three times in memory.
+    table = frame.to_arrow(compat_level=pl.CompatLevel.newest())
+    if len(table) <= ROW_GROUP:
+        return table
+    groups = (table.slice(first, ROW_GROUP) for first in range(0, len(table), ROW_GROUP))
+    # Only what stands in two pieces is copied.
+    return pa.Table.from_batches([batch for group in groups for batch in group.combine_chunks().to_batches()])
+
+
 class _Handed:
     """A frame as DuckDB is given it: until a transaction ends DuckDB keeps what was registered in it, the rows need not stay."""
 
     def __init__(self, frame: pl.DataFrame | pa.Table) -> None:
-        # Texts as Polars has them, which are copied into DuckDB only: otherwise a part's would stand three times in memory.
-        table = frame if isinstance(frame, pa.Table) else frame.to_arrow(compat_level=pl.CompatLevel.newest())
-        # DuckDB shares the record batches among its threads.
-        large = len(table) > ROW_GROUP
-        self._table = pa.Table.from_batches(table.combine_chunks().to_batches(ROW_GROUP)) if large else table
+        self._table = frame if isinstance(frame, pa.Table) else as_handed_over(frame)
 
     def take_back(self) -> None:
         del self._table

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import date
+from typing import NamedTuple
 
 import duckdb
 import polars as pl
+import pyarrow as pa
 
 from pipelines import conservation, inserting
 from pipelines.causes import CAUSE, find_causes
-from pipelines.database import ROW_GROUP, handed_over, query
+from pipelines.database import ROW_GROUP, as_handed_over, handed_over, query
 from pipelines.decision import Decision, Living, Stage
 from pipelines.flips import Verdicts, write_flips
 from pipelines.moment import Moment
@@ -80,6 +82,13 @@ def load(
     return Loaded(flipped, told, len(decided), int(decided["applied"].sum()), codes)
 
 
+class Ready(NamedTuple):
+    """What is to be put into the tables of one decision: records to take out first, then rows by table."""
+
+    again: Sequence[Stage]
+    rows: Sequence[tuple[str, pa.Table]]
+
+
 class Adding:
     """Writes decisions about records of which nothing stands from a date on: events and what hangs on them, records, histories.
 
@@ -100,36 +109,41 @@ class Adding:
         self._con, self._places, self._since, self._moment, self._turn = con, places, since, moment, turn
         self._waiting: dict[str, pl.DataFrame] = {}
 
-    def write(self, decision: Decision, *, last: bool) -> None:
-        """Write what a decision says of its records; no row waits for others when it is the `last`."""
+    def make_ready(self, decision: Decision, *, last: bool) -> Ready:
+        """Return what a decision says of its records as DuckDB is given it; no row waits for others when it is the `last`."""
         events = _placed(decision.events, self._places, self._moment).sort("pos")
-        self._add("events", events, last=last)
+        tables = {"events": events}
         who, placed = _who(events).drop("pos"), Positions(events["pos"])
         for table, found in (("rejections", decision.reasons), ("warnings", decision.warnings)):
             findings = found.sort("pos")
             _, rows = placed.rows_at(findings["pos"])
             conservation.same("loading", f"{table} to be written", len(findings), "of its events", len(rows))
-            self._add(table, pl.concat([findings, who[pl.Series(rows)]], how="horizontal"), last=last)
+            tables[table] = pl.concat([findings, who[pl.Series(rows)]], how="horizontal")
         for stage in decision.stages:
             if stage.entity.watched:
-                self._add(f"{stage.entity.category}_changes", _changes(stage, events), last=last)
-            if not stage.before.is_empty():
-                with self._turn:
-                    _take_out_records(self._con, stage, self._since)
-            for table, versions in _versions(stage).items():
-                self._add(table, versions, last=last)
-        if last:
-            for table in [*self._waiting]:
-                self._add(table, self._waiting[table].clear(), last=last)
+                tables[f"{stage.entity.category}_changes"] = _changes(stage, events)
+            tables |= _versions(stage)
+        for table in self._waiting if last else ():
+            tables.setdefault(table, self._waiting[table].clear())
+        whole = [(table, self._whole_groups(table, frame, last=last)) for table, frame in tables.items()]
+        return Ready([stage for stage in decision.stages if not stage.before.is_empty()], whole)
 
-    def _add(self, table: str, frame: pl.DataFrame, *, last: bool) -> None:
+    def _whole_groups(self, table: str, frame: pl.DataFrame, *, last: bool) -> pa.Table:
         rows = inserting.columns_of(table, frame)
         every = pl.concat([self._waiting.pop(table), rows]) if table in self._waiting else rows
         now = len(every) if last else len(every) - len(every) % ROW_GROUP
-        with self._turn:
-            inserting.insert(self._con, table, every.head(now))
         if now < len(every):
             self._waiting[table] = _by_itself(every.slice(now))
+        return as_handed_over(every.head(now))
+
+    def write(self, ready: Ready) -> None:
+        """Write what was made ready; whoever makes ready the next may be at it."""
+        for stage in ready.again:
+            with self._turn:
+                _take_out_records(self._con, stage, self._since)
+        for table, rows in ready.rows:
+            with self._turn:
+                inserting.insert(self._con, table, rows)
 
 
 def _by_itself(frame: pl.DataFrame) -> pl.DataFrame:
