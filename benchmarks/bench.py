@@ -24,7 +24,20 @@ from typing import Any
 from benchmarks import page
 from benchmarks.drops import COMMON, HUGE, MIXES
 from benchmarks.figures import Results
-from benchmarks.sides import HERE, OTHERS, ROOT, SLOW, BenchError, Place, compile_all, measure, note_modules, run, same_result
+from benchmarks.sides import (
+    HERE,
+    OTHERS,
+    ROOT,
+    SLOW,
+    BenchError,
+    Place,
+    compile_all,
+    measure,
+    note_modules,
+    run,
+    same_result,
+    warm_up,
+)
 
 QUICK = 0.002
 ROOM = 6
@@ -84,9 +97,11 @@ def measure_all(folder: Path, names: Sequence[str], *, rounds: int, scale: float
     if load > _QUIET:
         _say(f"the machine is at work (load {load:.1f}): the figures will be noise")
     late = []
+    small = Place(folder / "small")
+    _made(COMMON, small, 0)
     for number in range(rounds):
         for name, place in places.items():
-            for side, one in _round(name, place, number, mixes[name]["events"], dlt=dlt).items():
+            for side, one in _round(name, place, small, number, mixes[name]["events"], dlt=dlt).items():
                 mixes[name]["sides"].setdefault(side, []).append(one)
         if COMMON in names:
             late.append(_late(scale))
@@ -114,8 +129,8 @@ def _made(name: str, place: Place, scale: float) -> dict[str, Any]:
     return {"title": mix.title, "events": events, "bytes": sum(sizes), "files": len(sizes), "sides": {}}
 
 
-def _round(name: str, place: Place, number: int, events: int, *, dlt: bool) -> dict[str, dict[str, Any]]:
-    """Run each side of a mix once; which one begins changes from round to round."""
+def _round(name: str, place: Place, small: Place, number: int, events: int, *, dlt: bool) -> dict[str, dict[str, Any]]:
+    """Run each side of a mix once, warmed up on `small` drops; which one begins changes from round to round."""
     mix = MIXES[name]
     sides = [*mix.sides, *(mix.once if number == 0 else ())]
     sides = [side for side in sides if dlt or side not in SLOW]
@@ -123,6 +138,7 @@ def _round(name: str, place: Place, number: int, events: int, *, dlt: bool) -> d
     found: dict[str, dict[str, Any]] = {}
     for side in (*sides[start:], *sides[:start]):
         place.clear()
+        warm_up(side, place, small)
         found[side] = _measured(name, side, place, number)
         if side == "nightdrop" and mix.again:
             note_modules(place)

@@ -30,6 +30,7 @@ SLOW = ("dlt", "dlt-parquet")
 """Sides that need the benchmark's own packages."""
 PACKAGES = ("api", "flows", "pipelines", "validation")
 """What is compiled before it is measured; as the Makefile has them."""
+_PIECE = 16 * 1024 * 1024
 _EXACT = ("loop", "nightdrop")
 """Sides that must come to the same counts."""
 
@@ -90,10 +91,21 @@ def compile_all() -> None:
     run([sys.executable, "-m", "compileall", "-q", *(str(ROOT / package) for package in PACKAGES)], ROOT)
 
 
+def warm_up(side: str, place: Place, small: Place) -> None:
+    """Have in the system's cache what a side reads: its libraries, by a run of it on a few events, and its drops."""
+    small.clear()
+    run(command(side, small), small.root)
+    small.clear()
+    for drop in place.drops():
+        with Path(drop).open("rb") as stream:
+            while stream.read(_PIECE):
+                pass
+
+
 def measure(side: str, place: Place) -> dict[str, Any]:
     """Run a side from its command's start to its end and return what it cost and what it says it did."""
     os.sync()  # what the side before left to be written must not be waited for by this one
-    words, costs = run([*command(side, place)], place.root)
+    words, costs = run(command(side, place), place.root)
     said: dict[str, Any] = json.loads(words) if words.startswith("{") else {}
     kept = {name: said[name] for name in ("events", "applied", "rejected", "steps") if name in said}
     return costs | kept

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import email_validator
 import pandera.polars as pa
+import phonenumbers
 import polars as pl
 import pytest
 from checked import RULES, create, line
@@ -133,8 +135,8 @@ def test_the_libraries_are_asked_once_a_distinct_value_and_never_about_plain_one
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: Counter[str] = Counter()
-    counting(monkeypatch, emails, "validate_email", asked)
-    counting(monkeypatch, phones.phonenumbers, "parse", asked)
+    counting(monkeypatch, email_validator, "validate_email", asked)
+    counting(monkeypatch, phonenumbers, "parse", asked)
     for cached in (emails._words, phones._library_takes):
         cached.cache_clear()
     night(home, {f"{DAY}/plain.jsonl": clients(400, email="jane.doe{n}@example.com", phone="+4420794609{n:02}")})

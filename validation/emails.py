@@ -5,11 +5,10 @@ Source of the rule: email-validator with its default options, syntax only, no ne
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache, lru_cache
 from string import ascii_letters, digits
 
 import polars as pl
-from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, validate_email
 
 _ATOM = r"[A-Za-z0-9_+-]+"
 _LABEL = r"[A-Za-z0-9]+(-[A-Za-z0-9]+)*"
@@ -22,12 +21,19 @@ PLAIN_LOCAL = rf"^{_WORD}(?:\.{_WORD})*@([^@]+)$"
 LONGEST = 64
 _ONE_LETTER = str.maketrans(dict.fromkeys(ascii_letters + digits, "a"))
 _NOTHING = pl.Series([None], dtype=pl.String)
-_SPECIAL = rf"(?i-u)\.(?:{'|'.join(sorted({name.rpartition('.')[2] for name in SPECIAL_USE_DOMAIN_NAMES}))})$"
+
+
+@cache
+def _special() -> str:
+    """Return the pattern of domains that the library refuses for what they end with."""
+    from email_validator import SPECIAL_USE_DOMAIN_NAMES  # not before there are addresses: it takes some time
+
+    return rf"(?i-u)\.(?:{'|'.join(sorted({name.rpartition('.')[2] for name in SPECIAL_USE_DOMAIN_NAMES}))})$"
 
 
 def is_email(texts: pl.Series) -> pl.Series:
     """Tell of each address whether email-validator takes it; null stays null."""
-    plain = texts.str.contains(PLAIN) & (texts.str.len_bytes() <= LONGEST) & ~texts.str.contains(_SPECIAL)
+    plain = texts.str.contains(PLAIN) & (texts.str.len_bytes() <= LONGEST) & ~texts.str.contains(_special())
     unusual = texts.filter(~plain).unique()
     if unusual.is_empty():
         return plain
@@ -63,6 +69,8 @@ def _refusal(address: str) -> str | None:
 
 @lru_cache(maxsize=1 << 16)
 def _words(address: str) -> str | None:
+    from email_validator import EmailNotValidError, validate_email
+
     try:
         validate_email(address, check_deliverability=False)
     except EmailNotValidError as refusal:

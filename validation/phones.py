@@ -1,16 +1,16 @@
-"""Telephone numbers: is it plausible, by libphonenumber, asked once per distinct number it must be asked for. Pure."""
+"""Telephone numbers: is it plausible, by libphonenumber, asked once per distinct number it must be asked for. Pure.
+
+The library is not imported before there are numbers: it takes some time.
+"""
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache, lru_cache
 
-import phonenumbers
 import polars as pl
-from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneMetadata
 
 FORM = r"^\+[1-9][0-9]{6,14}$"
 """What the contract's `invalid_phone` asks for."""
-_CODES = frozenset(str(code).encode() for code in COUNTRY_CODE_TO_REGION_CODE)
 _LONGEST_CODE = 3
 _LOOKED_AT = 1024
 """Of so many numbers the calling codes are taken to be those of nearly all."""
@@ -62,7 +62,15 @@ def _calling_codes(numbers: pl.Series) -> frozenset[int]:
     # As bytes: to count characters takes five times as long.
     begins = numbers.cast(pl.Binary).bin.slice(1, _LONGEST_CODE).unique().drop_nulls()
     some = (begin[:length] for begin in begins for length in range(1, _LONGEST_CODE + 1))
-    return frozenset(int(code) for code in some if code in _CODES)  # of all codes none begins with another
+    codes = _codes()
+    return frozenset(int(code) for code in some if code in codes)  # of all codes none begins with another
+
+
+@cache
+def _codes() -> frozenset[bytes]:
+    from phonenumbers import COUNTRY_CODE_TO_REGION_CODE
+
+    return frozenset(str(code).encode() for code in COUNTRY_CODE_TO_REGION_CODE)
 
 
 @lru_cache(maxsize=256)
@@ -80,6 +88,8 @@ def _patterns(calling_code: int) -> tuple[str, str] | None:
 
     They cover the code's main region; None where only the library can tell.
     """
+    from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneMetadata
+
     region = COUNTRY_CODE_TO_REGION_CODE[calling_code][0]
     metadata = (
         PhoneMetadata.metadata_for_nongeo_region(calling_code, None)
@@ -104,6 +114,8 @@ def _ascii(pattern: str) -> str:
 
 @lru_cache(maxsize=1 << 16)
 def _library_takes(number: str) -> bool:
+    import phonenumbers
+
     try:
         return phonenumbers.is_valid_number(phonenumbers.parse(number))
     except phonenumbers.NumberParseException:
