@@ -57,6 +57,39 @@ def test_what_a_deployment_starts_keeps_one_heap_too() -> None:
     assert [heaps(**env) for env in begun] == [1] * 4
 
 
+AGAIN = """
+import resource
+def taken(size):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    bytearray(b"1") * size
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+for size in (40_000_000, 24_000_000):
+    taken(size)
+print("pages", *(taken(size) for size in (39_000_000, 23_000_000)))
+"""
+"""Takes memory that was just freed, and tells how much of it was had from the system."""
+
+
+def pages(begun: str = "", **environment: str) -> int:
+    """Return how many pages the system has to give to a process that begins so, for memory as large as what it just freed."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_TUNABLES"))}
+    env |= environment | {"PYTHONPATH": str(ROOT)}
+    told = subprocess.run([sys.executable, "-c", begun + AGAIN], capture_output=True, text=True, check=True, env=env)
+    return sum(map(int, told.stdout.rpartition("pages ")[2].split()))
+
+
+def test_what_the_command_line_frees_it_takes_again_until_it_is_told_to_give_it_back() -> None:
+    command_line = "import flows.cli, sys; sys.exit = print; sys.argv[1:] = ['--help']; flows.cli.main()"
+    assert pages(command_line) < 100
+    assert pages(f"{command_line}; from flows.process import give_back_what_is_freed; give_back_what_is_freed()") > 10_000
+
+
+def test_what_a_deployment_starts_takes_again_what_it_freed_too() -> None:
+    told = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))
+    (env,) = {frozenset(one["work_pool"]["job_variables"]["env"].items()) for one in told["deployments"]}
+    assert pages(**dict(env)) < 100
+
+
 def test_the_command_line_does_not_look_through_its_imports_again_and_again() -> None:
     begun = "import gc, sys; import flows.cli; sys.exit = print; sys.argv[1:] = ['--help']; {}; before = {count}; "
     begun += "import pipelines.night; print('looks', {count} - before)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from flows.process import give_back_what_is_freed
 from flows.settings import load_settings
 from flows.terminal import Answer, json_text, line, table, write_note, write_out
 from pipelines.home import Home
@@ -12,6 +13,7 @@ def serve(home: Home, *, host: str, port: int, rate: float, as_json: bool) -> in
     from api.limits import Limits
     from api.serving import is_loopback, serve
 
+    give_back_what_is_freed()  # it lives on, and is at rest most of the time
     if not is_loopback(host):
         write_note(f"warning: {host} is reached from other machines, and keys travel as they are: put TLS before it.")
 
