@@ -26,6 +26,8 @@ class Positions:
     def rows_at(self, wanted: pl.Series) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
         """Tell of each wanted position whether a row stands there; return the rows that do, one a position that has one."""
         numbers = wanted.to_numpy()
+        if self._order is None and np.array_equal(self._ascending, numbers):
+            return np.ones(len(numbers), dtype=np.bool_), np.arange(len(numbers))
         found = np.searchsorted(self._ascending, numbers)
         there = found < len(self._ascending)
         there[there] = self._ascending[found[there]] == numbers[there]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
 import pytest
 from checked import create, line
 from homes import deliver, home_in, night, rows
@@ -17,6 +18,7 @@ from homes import deliver, home_in, night, rows
 from pipelines import appending, deciding, eventlog, inserting, pickup, shift
 from pipelines.decision import Decision
 from pipelines.home import Home
+from pipelines.loading import Ready
 from pipelines.logged import Logged
 from pipelines.problems import NightdropError
 
@@ -166,8 +168,8 @@ def of_loading(table: str) -> Mutant:
     def mutate(patch: pytest.MonkeyPatch, change: Change) -> None:
         insert = inserting.insert
 
-        def mutated(con: Any, name: str, frame: pl.DataFrame) -> None:
-            insert(con, name, change(frame) if name == table and not frame.is_empty() else frame)
+        def mutated(con: Any, name: str, rows: pl.DataFrame | pa.Table) -> None:
+            insert(con, name, change(pl.DataFrame(rows)) if name == table and len(rows) else rows)
 
         patch.setattr(inserting, "insert", mutated)
 
@@ -284,7 +286,8 @@ def test_without_a_fault_the_same_night_passes(home: Home) -> None:
 def test_money_that_no_event_explains_trips_the_gate(home: Home, monkeypatch: pytest.MonkeyPatch, field: str) -> None:
     insert = inserting.insert
 
-    def mutated(con: Any, name: str, frame: pl.DataFrame) -> None:
+    def mutated(con: Any, name: str, rows: pl.DataFrame | pa.Table) -> None:
+        frame = pl.DataFrame(rows)
         if name in ("payments", "past.payments"):  # in step with each other, so no other check sees it
             frame = frame.with_columns((pl.col(field) + pl.lit(1).cast(pl.Decimal(18, 4))).cast(pl.Decimal(18, 4)))
         insert(con, name, frame)
@@ -295,13 +298,13 @@ def test_money_that_no_event_explains_trips_the_gate(home: Home, monkeypatch: py
 
 
 def test_a_rejection_that_is_of_no_event_is_never_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write = appending.Adding.write
+    make_ready = appending.Adding.make_ready
 
-    def astray(adding: appending.Adding, decision: Decision, *, last: bool) -> None:
+    def astray(adding: appending.Adding, decision: Decision, *, last: bool) -> Ready:
         reasons = decision.reasons.with_columns(pos=pl.col("pos") + 1_000)
-        write(adding, replace(decision, reasons=reasons), last=last)
+        return make_ready(adding, replace(decision, reasons=reasons), last=last)
 
-    monkeypatch.setattr(appending.Adding, "write", astray)
+    monkeypatch.setattr(appending.Adding, "make_ready", astray)
     with pytest.raises(NightdropError, match="rejections to be written"):
         night(home_in(tmp_path), {"2026-11-16.jsonl": MONDAY})
 
