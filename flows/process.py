@@ -27,7 +27,8 @@ def keep_what_is_freed() -> None:
     """Have the C library keep memory that is freed, for what is read next.
 
     A block of a drop and its columns are 100 MB, and the next are as large: given back and asked for again, each page of them is
-    cleared once more, a twentieth of a run. A process that lives on calls `give_back_what_is_freed`.
+    cleared once more, a twentieth of a run. Once all is read it goes (`pipelines.heap`). A process that lives on calls
+    `give_back_what_is_freed`.
     What a worker of Prefect starts is told by its environment.
     """
     _give_back_from(_NEVER)

@@ -24,6 +24,8 @@ STATIC_ROWS = 50
 PACKED_FROM = 1_000_000
 """Bytes of JSON from which on they are packed: a page of 40,000 rejections is 15 MB else."""
 
+_MANY = 2_000
+"""From so many reasons on it pays to look at lines in whole columns, which asks Polars some hundred questions."""
 _SOUGHT = ("record", "path", "code", "field", "value")
 
 Columns = Mapping[str, Mapping[str, int]]
@@ -99,9 +101,11 @@ def rejection_rows(
 
 def _numbered(column: pl.Series) -> tuple[list[str], list[int]]:
     """Return the distinct texts of a column, sorted, and of each row the place of its own among them (-1 for none)."""
-    texts = column.drop_nulls().unique().sort()
-    places = column.cast(pl.Enum(texts)).to_physical().cast(pl.Int64)
-    return texts.to_list(), places.fill_null(-1).to_list()
+    values = column.to_list()
+    texts = sorted(set(values) - {None})
+    places: dict[str | None, int] = {text: place for place, text in enumerate(texts)}
+    places[None] = -1
+    return texts, list(map(places.__getitem__, values))
 
 
 def _causes(told: pl.DataFrame) -> tuple[list[tuple[str, str, int]], list[int]]:
@@ -121,9 +125,12 @@ def _excerpts(
 
     The texts are first those of plain lines, shown as they are. What the whole columns leave is looked at one by one.
     """
-    plain, found = _found(told, records)
-    raws: list[str] = plain.to_list()
-    place, start, end = (found[name].fill_null(-1).to_numpy(writable=True) for name in ("place", "start", "end"))
+    raws: list[str] = []
+    place, start, end = (np.full(len(told), -1, dtype=np.int64) for _ in range(3))
+    if len(told) >= _MANY:
+        plain, found = _found(told, records)
+        raws += plain.to_list()
+        place, start, end = (found[name].fill_null(-1).to_numpy(writable=True) for name in ("place", "start", "end"))
     left = np.flatnonzero((place < 0) | (start < 0))
     dialects = {path: known.dialect_of(path) if _is_csv(path) else PLAIN for path in records["path"].unique()}
     finders = {path: _finder(path, columns.get(path, {}), dialect) for path, dialect in dialects.items()}

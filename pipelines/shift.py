@@ -16,7 +16,7 @@ from typing import TypeVar
 import duckdb
 import polars as pl
 
-from pipelines import conservation, corrections, database, diary, drops, gate, living, schema
+from pipelines import conservation, corrections, database, diary, drops, gate, heap, living, schema
 from pipelines.appending import append, is_for_append
 from pipelines.archive import Archive
 from pipelines.arriving import Seen, Unreachable, archive_drop, wanted
@@ -154,6 +154,7 @@ class Shift:
             for batch in batches(unread, _PART * self.settings.chunk_bytes, size=lambda e: e.bytes):
                 work = partial(self._read, batch)
                 self.steps.run(f"pick up {_dates(e.business_date for e in batch)}", work, total=len(batch), kind="pick up")
+        heap.trim()  # the blocks of the drops; what is decided stands in memory of Polars and DuckDB
 
     def _to_read(self) -> list[Edition]:
         logged = set(self.log.editions(self.rule_set).select("path", "sha256", "released").iter_rows())

@@ -121,3 +121,19 @@ def test_the_command_line_imports_no_library_for_tests_and_nobody_elses_process_
         for main in ("flows.cli.main()", "pass")
     ]
     assert [words.rpartition("hypothesis ")[2] for words in told] == ["False\n", "True\n"]
+
+
+def test_what_a_process_keeps_goes_when_it_is_trimmed() -> None:
+    keep = "from flows.process import keep_what_is_freed; from pipelines import heap; keep_what_is_freed(); "
+    resident = "print('pages', open('/proc/self/statm').read().split()[1])"
+    kept, trimmed = (
+        subprocess.run(
+            [sys.executable, "-c", f"{keep}x = bytearray(b'1') * 40_000_000; del x; {more}{resident}"],
+            capture_output=True,
+            text=True,
+            check=True,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+        ).stdout.rpartition("pages ")[2]
+        for more in ("", "heap.trim(); ")
+    )
+    assert int(kept) - int(trimmed) > 9_000
