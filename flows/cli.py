@@ -19,15 +19,10 @@ from typer.exceptions import TyperException
 
 from flows import acting, inquiring, serving
 from flows.ending import ends_at_once
-from flows.process import (
-    keep_one_heap,
-    keep_what_is_freed,
-    leave_test_libraries_alone,
-    look_for_cycles_seldom,
-    multiply_in_one_thread,
-)
+from flows.process import leave_test_libraries_alone, look_for_cycles_seldom, multiply_in_one_thread
 from flows.said import Call, HomeOption, JsonOption, date_said, said
 from pipelines.files import keep_files_private
+from pipelines.heap import keep_one_heap, keep_what_is_freed
 from pipelines.home import Home
 from pipelines.problems import HomeBusyError, NightdropError, UsageError
 

@@ -43,7 +43,7 @@ def heaps(begun: str = "", **environment: str) -> int:
 
 
 def test_threads_share_one_heap_where_it_is_kept_to_one_and_not_by_themselves() -> None:
-    assert heaps("from flows.process import keep_one_heap; keep_one_heap()") == 1
+    assert heaps("from pipelines.heap import keep_one_heap; keep_one_heap()") == 1
     assert heaps() > 1
 
 
@@ -81,7 +81,7 @@ def pages(begun: str = "", **environment: str) -> int:
 def test_what_the_command_line_frees_it_takes_again_until_it_is_told_to_give_it_back() -> None:
     command_line = "import flows.cli, sys; sys.exit = print; sys.argv[1:] = ['--help']; flows.cli.main()"
     assert pages(command_line) < 100
-    assert pages(f"{command_line}; from flows.process import give_back_what_is_freed; give_back_what_is_freed()") > 10_000
+    assert pages(f"{command_line}; from pipelines.heap import give_back_what_is_freed; give_back_what_is_freed()") > 10_000
 
 
 def test_what_a_deployment_starts_takes_again_what_it_freed_too() -> None:
@@ -124,7 +124,7 @@ def test_the_command_line_imports_no_library_for_tests_and_nobody_elses_process_
 
 
 def test_what_a_process_keeps_goes_when_it_is_trimmed() -> None:
-    keep = "from flows.process import keep_what_is_freed; from pipelines import heap; keep_what_is_freed(); "
+    keep = "from pipelines import heap; heap.keep_what_is_freed(); "
     resident = "print('pages', open('/proc/self/statm').read().split()[1])"
     kept, trimmed = (
         subprocess.run(

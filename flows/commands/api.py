@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from flows.process import give_back_what_is_freed
 from flows.settings import load_settings
 from flows.terminal import Answer, json_text, line, table, write_note, write_out
+from pipelines.heap import give_back_what_is_freed
 from pipelines.home import Home
 
 
