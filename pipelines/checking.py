@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from pipelines.positions import position
@@ -16,7 +18,7 @@ from validation.entities import ENTITIES
 from validation.fields import STEP, Entity, Field
 from validation.findings import describe, fill, find
 from validation.rulebook import RuleBook
-from validation.rules import SOURCE, TYPED, Rule, flagged
+from validation.rules import SOURCE, TYPED, Rule, bits, flagged
 from validation.values import typed, without_exponents
 
 KEYS = {"drop": pl.UInt32(), "line": pl.Int64()}
@@ -35,6 +37,7 @@ INDEX = {
     "warnings": pl.UInt32(),
 }
 REASONS = {**KEYS, "code": pl.String(), "field": pl.String(), "value": pl.String(), "message": pl.String()}
+_NO_REASONS = pl.DataFrame(schema=REASONS)
 
 _FEW = 2
 """A field that one in so many events sends, or fewer, is worked out for these alone."""
@@ -85,7 +88,7 @@ def check(sheets: Mapping[str, pl.DataFrame], unread: pl.DataFrame, rules: RuleB
         events,
         pl.concat(index).sort(position(pl.col("drop").cast(pl.Int64))),  # in a fifth of the time that two columns take
         pl.concat(reasons),
-        pl.concat(warnings) if warnings else pl.DataFrame(schema=REASONS),
+        pl.concat(warnings) if warnings else _NO_REASONS,
     )
 
 
@@ -101,15 +104,19 @@ def _check_sheet(entity: Entity, sheet: pl.DataFrame, rules: RuleBook) -> Checke
     create_rules = [_guarded(rule, entity) for rule in rules.record_rules[entity.category] if _applies_to_creates(rule)]
     dependent = find(f"{entity.category} record", create_rules, creates)
     described = describe(dependent, create_rules, creates)
-    reasons.append(described.with_columns(row=creates["row"].gather(described["row"])))
+    reasons.append(described.with_columns(row=creates["row"][described["row"]]))
     all_reasons = pl.concat(reasons)
 
-    row = pl.int_range(pl.len(), dtype=pl.UInt32)
-    frame = frame.with_columns(
-        sound=~row.is_in(all_reasons["row"].unique().implode()), refused=row.is_in(broken["row"].unique().implode())
+    times = _times(all_reasons, frame)
+    warned = _describe_warnings(warned.filter(pl.Series(times[warned["row"].to_numpy()] == 0)), event_rules, frame)
+    frame = frame.hstack(
+        [
+            pl.Series("sound", times == 0),
+            pl.Series("refused", _times(broken, frame) > 0),
+            pl.Series("reasons", times, dtype=pl.UInt32),
+            pl.Series("warnings", _times(warned, frame), dtype=pl.UInt32),
+        ]
     )
-    warned = _describe_warnings(warned.filter(frame["sound"].gather(warned["row"])), event_rules, frame)
-    frame = frame.with_columns(reasons=_times(all_reasons["row"], len(frame)), warnings=_times(warned["row"], len(frame)))
     return Checked(
         {entity.category: _sound_events(entity, frame)},
         _index(entity, frame),
@@ -118,9 +125,9 @@ def _check_sheet(entity: Entity, sheet: pl.DataFrame, rules: RuleBook) -> Checke
     )
 
 
-def _times(rows: pl.Series, length: int) -> pl.Series:
-    """Return how often each row of a frame is named."""
-    return pl.Series(np.bincount(rows.to_numpy(), minlength=length), dtype=pl.UInt32)
+def _times(found: pl.DataFrame, frame: pl.DataFrame) -> npt.NDArray[np.int64]:
+    """Return how often each row of a frame is named in what was found."""
+    return np.bincount(found["row"].to_numpy(), minlength=len(frame))
 
 
 def _in_one_piece(sheet: pl.DataFrame) -> pl.DataFrame:
@@ -135,10 +142,16 @@ def _in_one_piece(sheet: pl.DataFrame) -> pl.DataFrame:
 
 def one_spelling(entity: Entity, sheet: pl.DataFrame) -> pl.DataFrame:
     """Fold every alias into its field: masks then have bit 0 for step and bit i for the i-th field; adds `conflict`."""
-    bits = {name: bit for bit, name in enumerate(entity.spellings)}
-    with_alias = [(field.name, field.alias, bits[field.name], bits[field.alias]) for field in entity.fields if field.alias]
-    kept = pl.lit((1 << (len(entity.fields) + 1)) - 1, dtype=pl.UInt64)
-    sent, wrong, conflict = pl.col("sent") & kept, pl.col("wrong") & kept, pl.lit(0, dtype=pl.UInt64)
+    return sheet.with_columns(*_folded(entity)).drop(field.alias for field in entity.fields if field.alias)
+
+
+@cache
+def _folded(entity: Entity) -> tuple[pl.Expr, ...]:
+    """Return the masks and fields of `one_spelling`."""
+    places = {name: bit for bit, name in enumerate(entity.spellings)}
+    with_alias = [(field.name, field.alias, places[field.name], places[field.alias]) for field in entity.fields if field.alias]
+    kept = bits((1 << (len(entity.fields) + 1)) - 1)
+    sent, wrong, conflict = pl.col("sent") & kept, pl.col("wrong") & kept, bits(0)
     texts = []
     for name, alias, bit, other in with_alias:
         plain_sent, other_sent = flagged("sent", bit), flagged("sent", other)
@@ -147,11 +160,11 @@ def one_spelling(entity: Entity, sheet: pl.DataFrame) -> pl.DataFrame:
         sent |= _bit_if(only_other, bit)
         wrong |= _bit_if(only_other & flagged("wrong", other), bit)
         conflict |= _bit_if(plain_sent & other_sent & pl.col(name).ne_missing(pl.col(alias)), bit)
-    return sheet.with_columns(*texts, sent=sent, wrong=wrong, conflict=conflict).drop(alias for _, alias, _, _ in with_alias)
+    return (*texts, sent.alias("sent"), wrong.alias("wrong"), conflict.alias("conflict"))
 
 
 def _bit_if(condition: pl.Expr, bit: int) -> pl.Expr:
-    return pl.when(condition).then(pl.lit(1 << bit, dtype=pl.UInt64)).otherwise(pl.lit(0, dtype=pl.UInt64))
+    return pl.when(condition).then(bits(1 << bit)).otherwise(bits(0))
 
 
 def _with_values(entity: Entity, frame: pl.DataFrame) -> pl.DataFrame:
@@ -206,10 +219,11 @@ def _values(entity: Entity) -> list[pl.Expr]:
 
 def _created(entity: Entity, frame: pl.DataFrame, broken: pl.DataFrame) -> pl.DataFrame:
     """Return the records that creates would make: `row` in the frame, the fields, and `faulty` (bit i: field i has a reason)."""
-    bits = {name: 1 << bit for bit, name in enumerate((STEP.name, *entity.names))}
     faulty = np.zeros(len(frame), dtype=np.uint64)
-    field_bits = broken["field"].replace_strict(bits, return_dtype=pl.UInt64)
-    np.bitwise_or.at(faulty, broken["row"].to_numpy(), field_bits.to_numpy())
+    if not broken.is_empty():
+        masks = {name: 1 << bit for bit, name in enumerate((STEP.name, *entity.names))}
+        of_fields = broken["field"].replace_strict(masks, return_dtype=pl.UInt64)
+        np.bitwise_or.at(faulty, broken["row"].to_numpy(), of_fields.to_numpy())
     sent_by = [SOURCE] if SOURCE in frame.columns else []
     # Lazily, here and below: of a wide frame only the columns that are asked for are filtered.
     creates = frame.lazy().with_columns(faulty=pl.Series(faulty)).with_row_index("row").filter(pl.col(STEP.name) == "create")
@@ -223,7 +237,7 @@ def _applies_to_creates(rule: Rule) -> bool:
 def _guarded(rule: Rule, entity: Entity) -> Rule:
     """Return the rule, silent where a field it reads already has a reason."""
     mask = sum(1 << bit for bit, name in enumerate((STEP.name, *entity.names)) if name in rule.reads)
-    unhurt = (pl.col("faulty") & pl.lit(mask, dtype=pl.UInt64)) == pl.lit(0, dtype=pl.UInt64)
+    unhurt = (pl.col("faulty") & bits(mask)) == bits(0)
     return replace(rule, broken=rule.broken & unhurt)
 
 
@@ -232,38 +246,41 @@ def _sound_events(entity: Entity, frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _index(entity: Entity, frame: pl.DataFrame) -> pl.DataFrame:
-    bits = {name: bit for bit, name in enumerate((STEP.name, *entity.names))}
+    return frame.select(*_in_index(entity))
+
+
+@cache
+def _in_index(entity: Entity) -> tuple[pl.Expr, ...]:
+    """Return the columns `INDEX` of a frame of events as sent."""
+    places = {name: bit for bit, name in enumerate((STEP.name, *entity.names))}
 
     def read(name: str | None) -> pl.Expr:
         """Return the text of a field where it was sent as a text."""
         if name is None:
             return pl.lit(None, dtype=pl.String)
-        return pl.when(~flagged("wrong", bits[name])).then(pl.col(name))
+        return pl.when(~flagged("wrong", places[name])).then(pl.col(name))
 
-    return frame.select(
-        "drop",
-        "line",
-        "byte_offset",
-        "byte_length",
-        category=pl.lit(entity.category),
-        step=read(STEP.name),
-        entity_id=read(entity.id),
-        parent_id=read(entity.parent_id),
-        sound="sound",
-        refused="refused",
-        reasons="reasons",
-        warnings="warnings",
-    )
+    told = {
+        "category": pl.lit(entity.category),
+        "step": read(STEP.name),
+        "entity_id": read(entity.id),
+        "parent_id": read(entity.parent_id),
+    }
+    return tuple(told.get(name, pl.col(name)).alias(name) for name in INDEX)
 
 
 def _named(described: pl.DataFrame, frame: pl.DataFrame) -> pl.DataFrame:
     """Replace `row` by the event's drop and line."""
+    if described.is_empty():
+        return _NO_REASONS
     keys = frame.select("drop", "line")[described["row"]]
     return pl.concat([keys, described.drop("row")], how="horizontal").select(*REASONS)
 
 
 def _describe_warnings(warned: pl.DataFrame, rules: Sequence[Rule], frame: pl.DataFrame) -> pl.DataFrame:
     """Describe warnings; an unknown field is a row a field, and an empty update names none."""
+    if warned.is_empty():
+        return describe(warned, rules, frame)
     described = describe(warned.filter(~pl.col("code").is_in(["unknown_field"])), rules, frame)
     described = described.with_columns(field=pl.when(pl.col("field") != "sent").then(pl.col("field")))
     unknown = warned.filter(pl.col("code") == "unknown_field")
@@ -297,6 +314,9 @@ def _index_of_unread(unread: pl.DataFrame) -> pl.DataFrame:
 
 
 def _reasons_of_unread(unread: pl.DataFrame) -> pl.DataFrame:
-    messages = [unread.filter(pl.col("code") == code).with_columns(message=fill(words)) for code, words in _LINE_MESSAGES.items()]
+    if unread.is_empty():
+        return _NO_REASONS
+    of_code = unread.partition_by("code", as_dict=True)
+    messages = [of_code[code,].with_columns(message=fill(words)) for code, words in _LINE_MESSAGES.items() if (code,) in of_code]
     nothing = pl.lit(None, dtype=pl.String)
     return pl.concat(messages).select("drop", "line", "code", field=nothing, value="value", message="message")

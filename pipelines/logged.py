@@ -59,10 +59,12 @@ class Logged:
 
     def __init__(self, place: Callable[[str], Path], units: pl.DataFrame, fixes: pl.DataFrame) -> None:
         self._place, self._units = place, units
+        self._files = [
+            (str(part), int(str(number)), of) for (part, number), of in units.group_by("part", "number", maintain_order=True)
+        ]
         self._chosen = units.select(*CHOSEN).unique(maintain_order=True)
-        runs = units.select("rank", "first_line", "last_line")
-        within = pl.col("line").is_between("first_line", "last_line")
-        self._fixes = fixes.join(runs, on="rank", how="inner").filter(within).select(fixes.columns)
+        self._fixes = fixes if fixes.is_empty() else _within(units, fixes)
+        self._fixed = [(str(part), lines) for (part,), lines in self._fixes.group_by("part", maintain_order=True)]
         self._ids: Ids | None = None
         self._indexes = INDEXES
         self._parts_told: dict[str, dict[str, Any]] = {}
@@ -91,7 +93,7 @@ class Logged:
         """Return ranges of ids, so that each has about the same number of a category's records."""
         kind = index_of(category)
         told = [pl.Series(dtype=pl.String)]
-        for part, number in self._units.select("part", "number").unique(maintain_order=True).iter_rows():
+        for part, number, _ in self._files:
             name = file_name(kind, number)
             known = self._told(part)["ids"].get(name)
             if known is not None:
@@ -103,8 +105,7 @@ class Logged:
     def records(self, category: str) -> int:
         """Return about how many records of a category there are: those whose files have others too count in full."""
         kind = index_of(category)
-        files = self._units.select("part", "number").unique()
-        told = (self._told(part)["rows"].get(file_name(kind, number), 0) for part, number in files.iter_rows())
+        told = (self._told(part)["rows"].get(file_name(kind, number), 0) for part, number, _ in self._files)
         fixed = 0 if self._fixes.is_empty() else 1
         return fixed + sum(map(int, told))
 
@@ -116,9 +117,9 @@ class Logged:
         frames = [pl.LazyFrame(schema=_placed(kind))]
         for rows, units in self._scans(kind):
             frames.append(self._of_drop(kind, rows, units) if units["alone"].all() else self._in_place(kind, rows, units.lazy()))
-        for (part,), lines in self._fixes.group_by("part", maintain_order=True):
+        for part, lines in self._fixed:
             held = pl.lit(value=True) if self._ids is None else self._ids.hold(ID_COLUMNS[kind])
-            frames += [self._in_stead(kind, rows.filter(held), lines.lazy()) for rows in self._scan(kind, [str(part)])]
+            frames += [self._in_stead(kind, rows.filter(held), lines.lazy()) for rows in self._scan(kind, [part])]
         return pl.concat(frames).with_columns(pos=position())
 
     def index(self) -> pl.LazyFrame:
@@ -129,11 +130,11 @@ class Logged:
         """Yield the rows of files that are asked for, with the files' units; what files of one drop hold as a whole at once."""
         whole: list[Path] = []
         of = self._units.clear()
-        for (part, number), units in self._units.group_by("part", "number", maintain_order=True):
-            file = self._place(str(part)) / file_name(kind, int(str(number)))
+        for part, number, units in self._files:
+            file = self._place(part) / file_name(kind, number)
             if not file.exists():
                 continue
-            cut = self._stretch(str(part), file)
+            cut = self._stretch(part, file)
             if whole and not (cut is None and _are_of_one_drop(of, units)):
                 yield self._held(kind, pl.scan_parquet(whole, glob=False)), of
                 whole = []
@@ -198,6 +199,13 @@ class Logged:
         """Return the rows of one kind in some parts, none when there are no files of it; `part` is the path of a row's file."""
         files = [file for part in parts for file in sorted(self._place(part).glob(f"{kind}-*.parquet"))]
         return [pl.scan_parquet(files, glob=False, include_file_paths="part")] if files else []
+
+
+def _within(units: pl.DataFrame, fixes: pl.DataFrame) -> pl.DataFrame:
+    """Return those fixes whose lines are of the units."""
+    runs = units.select("rank", "first_line", "last_line")
+    within = pl.col("line").is_between("first_line", "last_line")
+    return fixes.join(runs, on="rank", how="inner").filter(within).select(fixes.columns)
 
 
 def _placed(kind: str) -> dict[str, pl.DataType]:

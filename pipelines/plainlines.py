@@ -21,6 +21,7 @@ from pipelines import _lines, threads
 from pipelines.blocks import LONG, Block
 from pipelines.csvs import Header
 from pipelines.jsonl import CATEGORIES, OTHER_CATEGORIES, json_types
+from pipelines.nulls import nulls
 from pipelines.sheets import UNKNOWN
 from validation.entities import ENTITIES
 
@@ -157,7 +158,7 @@ def _texts(
 ) -> pl.Series:
     """Return string views as a column that copies no text; null where a text is not `there`, all null when none ever is."""
     if there is None:
-        return pl.repeat(None, count, dtype=pl.String, eager=True)
+        return nulls("", pl.String(), count)
     validity = None if there.all() else pa.py_buffer(np.packbits(there, bitorder="little"))
     buffers = [validity, pa.py_buffer(views[: count * _VIEW]), pa.py_buffer(text)]
     return pl.Series(_Handed(pa.Array.from_buffers(pa.string_view(), count, buffers)), dtype=pl.String)
@@ -210,6 +211,6 @@ def _read(block: Block, text: npt.NDArray[np.uint8], columns: tuple[_lines.Colum
 def _unknown(rows: pl.Series, fields: pl.DataFrame) -> pl.Series:
     """Return the unknown fields of each row as a list, null when it has none."""
     if fields.is_empty():
-        return pl.repeat(None, len(rows), dtype=UNKNOWN, eager=True).alias("unknown")
+        return nulls("unknown", UNKNOWN, len(rows))
     lists = fields.group_by("row", maintain_order=True).agg(pl.struct("name", "value").alias("unknown"))
     return rows.to_frame("row").join(lists, on="row", how="left", maintain_order="left")["unknown"]

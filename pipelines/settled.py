@@ -34,7 +34,7 @@ def lives_schema(entity: Entity) -> dict[str, pl.DataType]:
 
 def placed(described: pl.DataFrame, pos: npt.NDArray[np.int64]) -> pl.DataFrame:
     """Replace `row` by the position of the event that stands there."""
-    return described.with_columns(pos=pl.Series(pos).gather(described["row"])).select(*REASONS)
+    return described.with_columns(pos=pl.Series(pos)[described["row"]]).select(*REASONS)
 
 
 @dataclass(frozen=True, slots=True)

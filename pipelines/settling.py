@@ -25,6 +25,7 @@ from validation.findings import as_text, describe, fill, find
 from validation.rules import BEFORE, EVENT, PARENT, SOURCE, Rule
 
 _THREADS = 2
+_NO_REASONS = pl.DataFrame(schema=REASONS)
 
 
 def settle(entity: Entity, rules: Sequence[Rule], before: pl.DataFrame, events: pl.DataFrame, parents: pl.DataFrame) -> Settled:
@@ -53,12 +54,12 @@ def _apply_updates(lifetimes: Lifetimes, rules: Sequence[Rule]) -> tuple[Bools, 
     applied: Bools = (rows == lifetimes.created) | (rows == lifetimes.deleted) | updates
     read = sorted({name for rule in rules for name in _fields_of_record(rule)})
     if not read:
-        return applied, pl.DataFrame(schema=REASONS)
+        return applied, _NO_REASONS
     risky = np.flatnonzero(updates & timeline.sends(*read))
     name = f"{timeline.entity.category} record"
     found = _set_off(timeline, rules, risky, find(name, rules, _merged(lifetimes, rules, applied, risky)))
     if found.is_empty():
-        return applied, pl.DataFrame(schema=REASONS)
+        return applied, _NO_REASONS
 
     contested = np.zeros(len(timeline.starts), dtype=np.bool_)
     contested[timeline.group[risky[found["row"].to_numpy()]]] = True
@@ -87,7 +88,7 @@ def _set_off(timeline: Timeline, rules: Sequence[Rule], at: Ints, found: pl.Data
     for rule in rules:
         if SOURCE in rule.reads:
             sends = pl.Series(timeline.sends(*_fields_of_record(rule))[at], dtype=pl.Boolean)
-            found = found.filter((pl.col("code") != rule.code) | sends.gather(found["row"]))
+            found = found.filter((pl.col("code") != rule.code) | sends[found["row"]])
     return found
 
 
@@ -143,7 +144,7 @@ def _verdicts(lifetimes: Lifetimes, applied: Bools) -> pl.DataFrame:
         there, of_record = np.empty(len(timeline), dtype=np.bool_), np.empty(len(timeline), dtype=np.uint32)
         there[timeline.order] = stands
         of_record[timeline.order] = timeline.order[np.where(stands, lifetimes.created, rows)]
-        parents = timeline.rows[parent_id].rechunk().gather(pl.Series(of_record))
+        parents = timeline.rows[parent_id].rechunk()[pl.Series(of_record)]
         record_parent = pl.select(pl.when(pl.Series(there)).then(parents)).to_series()[states:]
     pos = timeline.rows["pos"][states:]
     return pl.DataFrame({"pos": pos, "applied": verdicts[states:]}).with_columns(parent_id=record_parent)
@@ -186,6 +187,8 @@ _SAID = {
 def _lifecycle(lifetimes: Lifetimes, where: Bools, code: str, field: str) -> pl.DataFrame:
     timeline = lifetimes.timeline
     at = np.flatnonzero(where)
+    if not len(at):
+        return _NO_REASONS
     category, _, kind = code.rpartition("_")
     return pl.DataFrame({"pos": timeline.pos[at], "value": timeline.values(field, at)}).select(
         "pos",
@@ -201,7 +204,7 @@ def _warnings(lifetimes: Lifetimes, rules: Sequence[Rule], applied: Bools) -> pl
     timeline = lifetimes.timeline
     read = sorted({_field(name) for rule in rules for name in rule.reads})
     if not read:
-        return pl.DataFrame(schema=REASONS)
+        return _NO_REASONS
     at = np.flatnonzero(applied & np.isin(timeline.step, (CREATE, UPDATE)) & timeline.sends(*read))
     frame = pl.DataFrame([timeline.after(field, applied, at) for field in read])
     name = f"{timeline.entity.category} record"

@@ -18,7 +18,7 @@ import polars as pl
 
 from validation.fields import STEP, Entity, Field, FieldType
 from validation.forms import ODD, form_rules
-from validation.rules import Rule, any_of, flagged, schema
+from validation.rules import Rule, any_of, bits, flagged, schema
 
 if TYPE_CHECKING:
     import pandera.polars as pa
@@ -203,7 +203,7 @@ def _empty_update(entity: Entity) -> Rule:
     return Rule(
         "empty_update",
         "sent",
-        (pl.col(STEP.name) == "update").fill_null(False) & ((pl.col("sent") & pl.lit(beyond_id, dtype=pl.UInt64)) == 0),
+        (pl.col(STEP.name) == "update").fill_null(False) & ((pl.col("sent") & bits(beyond_id)) == bits(0)),
         "an update that sends nothing but step and id",
         '{"step": "update"}',
         "the update changes nothing; wanted at least one field beside step and id",

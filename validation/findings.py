@@ -6,17 +6,16 @@ One pass over what makes a row suspect clears nearly all rows; the others are ju
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from functools import cache
 from string import Formatter
 
-import numpy as np
-import pandera.polars as pa
 import polars as pl
 
+from validation.naming import FOUND, Rows, named
 from validation.rules import SOURCE, Rule
 
-FOUND = {"row": pl.UInt32(), "code": pl.String(), "field": pl.String()}
 DESCRIBED = {**FOUND, "value": pl.String(), "message": pl.String()}
+_NOTHING_FOUND, _NOTHING_DESCRIBED = pl.DataFrame(schema=FOUND), pl.DataFrame(schema=DESCRIBED)
 _LONGEST_QUOTE = 80
 """A message quotes at most this many characters of a value; the value itself is reported whole."""
 
@@ -30,55 +29,30 @@ def find(name: str, rules: Sequence[Rule], frame: pl.DataFrame) -> pl.DataFrame:
     for rule in rules:
         alike.setdefault(id(_suspect(rule)), []).append(rule)
     if frame.is_empty() or not alike:
-        return pl.DataFrame(schema=FOUND)
-    # Lazily: what several rules ask of a column is then worked out once, and columns are worked out side by side.
+        return _NOTHING_FOUND
+    # Not lazily: what an optimizer thinks over takes longer than what it finds to spare.
     asked = (_suspect(same[0]).fill_null(False).alias(str(place)) for place, same in enumerate(alike.values()))
-    suspected = frame.lazy().select(asked).collect()
-    fired: list[Rule] = []
-    verdicts: list[pl.Series] = []
-    for suspects, same in zip(suspected, alike.values(), strict=True):
-        if suspects.any():
-            for rule, verdict in _fired(same, frame, suspects):
-                verdicts.append(verdict.alias(str(len(fired))))
-                fired.append(rule)
-    return _named(name, fired, pl.DataFrame(verdicts)) if fired else pl.DataFrame(schema=FOUND)
+    suspected = frame.select(asked)
+    fired = [
+        found
+        for suspects, same in zip(suspected, alike.values(), strict=True)
+        if suspects.any()
+        for found in _fired(same, frame, suspects)
+    ]
+    return named(name, [rule for rule, _ in fired], [rows for _, rows in fired]) if fired else _NOTHING_FOUND
 
 
-def _fired(rules: Sequence[Rule], frame: pl.DataFrame, suspects: pl.Series) -> Iterator[tuple[Rule, pl.Series]]:
+def _fired(rules: Sequence[Rule], frame: pl.DataFrame, suspects: pl.Series) -> Iterator[tuple[Rule, Rows]]:
     """Yield those of some rules with the same suspects that are broken, each with where; suspects alone are asked about."""
+    rows = suspects.arg_true().to_numpy()
     if all(rule.suspect is None for rule in rules):
-        yield from ((rule, suspects) for rule in rules)
+        yield from ((rule, rows) for rule in rules)
         return
     asked = (rule.broken.fill_null(False).alias(str(place)) for place, rule in enumerate(rules))
     told = frame.lazy().filter(suspects).select(asked).collect()
-    rows = suspects.arg_true()
     for rule, broken in zip(rules, told, strict=True):
         if broken.any():
-            verdict = np.zeros(len(frame), dtype=np.bool_)
-            verdict[rows.filter(broken).to_numpy()] = True
-            yield rule, pl.Series(verdict)
-
-
-def _named(name: str, fired: Sequence[Rule], verdicts: pl.DataFrame) -> pl.DataFrame:
-    """Have Pandera name what is broken; `verdicts` has a column a rule that `fired`, named by its place among them."""
-    broken = verdicts.with_row_index("row").filter(pl.any_horizontal(verdicts.columns))
-    checks = [replace(rule, broken=pl.col(str(place))).check() for place, rule in enumerate(fired)]
-    # All checks stand at one column, whose number of a check tells its rule's field: Pandera's cost is by the column. A schema of
-    # the frame would make up all it says a second time.
-    schema = pa.Column(broken.schema["row"], checks, name="row")
-    try:
-        schema.validate(broken, lazy=True)
-    except pa.errors.SchemaErrors as errors:
-        cases = errors.failure_cases
-        if cases["index"].null_count():
-            raise RuntimeError(f"{name}: a rule could not be worked out; nothing was decided") from errors
-    else:
-        raise RuntimeError(f"{name}: a rule fired that Pandera does not find: {[rule.code for rule in fired]}")
-    fields = pl.Series([rule.field for rule in fired])
-    found: pl.DataFrame = cases.select(
-        row=broken["row"].gather(cases["index"].cast(pl.UInt32)), code="check", field=fields.gather(cases["check_number"])
-    )
-    return found
+            yield rule, rows[broken.to_numpy()]
 
 
 def _suspect(rule: Rule) -> pl.Expr:
@@ -88,7 +62,7 @@ def _suspect(rule: Rule) -> pl.Expr:
 def describe(found: pl.DataFrame, rules: Sequence[Rule], frame: pl.DataFrame) -> pl.DataFrame:
     """Add `value`, the text of what was found, and `message`, the words for a person; same rows as `found`."""
     if found.is_empty():
-        return pl.DataFrame(schema=DESCRIBED)
+        return _NOTHING_DESCRIBED
     of_rule = found.partition_by("code", "field", as_dict=True)
     parts = []
     for rule in rules:
@@ -121,6 +95,7 @@ def as_text(column: str) -> pl.Expr:
     return pl.col(column).cast(pl.String)
 
 
+@cache
 def fill(template: str) -> pl.Expr:
     """Return a text with every `{column}` filled from that column, long values cut."""
     text, columns = "", []

@@ -38,7 +38,7 @@ def is_plausible(numbers: pl.Series) -> pl.Series:
     codes = _calling_codes(numbers.head(_LOOKED_AT))
     surely = _are_surely(numbers, codes)
     rows = (~surely).arg_true()
-    return surely.scatter(rows, _are_plausible(numbers.gather(rows), codes)) if len(rows) else surely
+    return surely.scatter(rows, _are_plausible(numbers[rows], codes)) if len(rows) else surely
 
 
 def _are_plausible(numbers: pl.Series, codes: frozenset[int]) -> pl.Series:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import reduce
+from functools import cache, reduce
 from operator import or_
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -139,9 +139,16 @@ def rules_of(schema: pa.DataFrameSchema) -> Iterator[Rule]:
             yield check.statistics["rule"]
 
 
+@cache
 def flagged(mask: str, bit: int) -> pl.Expr:
     """Return whether that bit of a mask column is set."""
-    return (pl.col(mask) & pl.lit(1 << bit, dtype=pl.UInt64)) != pl.lit(0, dtype=pl.UInt64)
+    return (pl.col(mask) & bits(1 << bit)) != bits(0)
+
+
+@cache
+def bits(mask: int) -> pl.Expr:
+    """Return a mask as Polars takes it: made once, since each takes as long as a small column to look at."""
+    return pl.lit(mask, dtype=pl.UInt64)
 
 
 def any_of(expressions: Iterable[pl.Expr]) -> pl.Expr:

@@ -43,7 +43,11 @@ def without_exponents(texts: pl.Series) -> pl.Series:
 
     Only texts with an exponent or of unusual length are looked at, once each.
     """
-    unusual = texts.filter(texts.str.contains("[eE]") | (texts.str.len_bytes() > _LONGEST_PLAIN)).unique()
+    if texts.null_count() == len(texts):
+        return texts
+    column = pl.col(texts.name)
+    is_unusual = column.str.contains("[eE]") | (column.str.len_bytes() > _LONGEST_PLAIN)
+    unusual = texts.to_frame().select(column.filter(is_unusual).unique()).to_series()
     if unusual.is_empty():
         return texts
     plain = [_plain(text) for text in unusual]
