@@ -5,7 +5,7 @@ Takes sheets as reading gives them, any number of drops together; gives typed ev
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -100,8 +100,8 @@ def _check_sheet(entity: Entity, sheet: pl.DataFrame, rules: RuleBook) -> Checke
     warned, broken = found.filter(is_warning), found.filter(~is_warning)
 
     reasons = [describe(broken, event_rules, frame)]
-    creates = _created(entity, frame, broken)
     create_rules = [_guarded(rule, entity) for rule in rules.record_rules[entity.category] if _applies_to_creates(rule)]
+    creates = _created(entity, frame, broken, {name for rule in create_rules for name in (rule.field, *rule.reads)})
     dependent = find(f"{entity.category} record", create_rules, creates)
     described = describe(dependent, create_rules, creates)
     reasons.append(described.with_columns(row=creates["row"][described["row"]]))
@@ -201,33 +201,36 @@ def _is_text(field: Field) -> bool:
 
 
 def _value(field: Field) -> pl.Expr:
-    """Return the field's value in a frame of events as sent, with the default of a create that does not send it."""
+    """Return the field's value in a frame of events as sent."""
     value = pl.col(field.name) if _is_text(field) else pl.col(TYPED + field.name)
     return value.alias(field.name)
 
 
-def _values(entity: Entity) -> list[pl.Expr]:
-    values = []
+@cache
+def _values(entity: Entity) -> dict[str, pl.Expr]:
+    """Return by field what `_value` says, with the default of a create that does not send it."""
+    values = {}
     for bit, field in enumerate(entity.fields, start=1):
         value = _value(field)
         if field.default is not None:
             absent_on_create = (pl.col(STEP.name) == "create") & ~flagged("sent", bit)
             value = pl.when(absent_on_create).then(pl.lit(field.default)).otherwise(value).alias(field.name)
-        values.append(value)
+        values[field.name] = value
     return values
 
 
-def _created(entity: Entity, frame: pl.DataFrame, broken: pl.DataFrame) -> pl.DataFrame:
-    """Return the records that creates would make: `row` in the frame, the fields, and `faulty` (bit i: field i has a reason)."""
+def _created(entity: Entity, frame: pl.DataFrame, broken: pl.DataFrame, names: Collection[str]) -> pl.DataFrame:
+    """Return the records that creates would make: `row` in the frame, some fields, and `faulty` (bit i: field i has a reason)."""
     faulty = np.zeros(len(frame), dtype=np.uint64)
     if not broken.is_empty():
         masks = {name: 1 << bit for bit, name in enumerate((STEP.name, *entity.names))}
         of_fields = broken["field"].replace_strict(masks, return_dtype=pl.UInt64)
         np.bitwise_or.at(faulty, broken["row"].to_numpy(), of_fields.to_numpy())
     sent_by = [SOURCE] if SOURCE in frame.columns else []
-    # Lazily, here and below: of a wide frame only the columns that are asked for are filtered.
-    creates = frame.lazy().with_columns(faulty=pl.Series(faulty)).with_row_index("row").filter(pl.col(STEP.name) == "create")
-    return creates.select("row", *sent_by, *_values(entity), "faulty").collect()
+    values = (value for name, value in _values(entity).items() if name in names)
+    created = frame.select(*sent_by, *values, is_created=pl.col(STEP.name) == "create")
+    rows = created.drop_in_place("is_created").arg_true()
+    return created[rows].hstack([rows.alias("row"), pl.Series("faulty", faulty)[rows]])
 
 
 def _applies_to_creates(rule: Rule) -> bool:
@@ -242,7 +245,9 @@ def _guarded(rule: Rule, entity: Entity) -> Rule:
 
 
 def _sound_events(entity: Entity, frame: pl.DataFrame) -> pl.DataFrame:
-    return frame.lazy().filter("sound").select("drop", "line", STEP.name, "sent", *_values(entity)).collect()
+    # First the columns that are asked for, then the rows: of a wide frame all would be filtered.
+    events = frame.select("drop", "line", STEP.name, "sent", *_values(entity).values())
+    return events if frame["sound"].all() else events.filter(frame["sound"])
 
 
 def _index(entity: Entity, frame: pl.DataFrame) -> pl.DataFrame:
