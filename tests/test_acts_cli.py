@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from checked import create, line
-from homes import home_in, night, rows, tables
+from homes import copy_of, home_in, night, rows, tables
 
 from flows.cli import call
 from flows.commands import acts as commands
@@ -24,12 +24,17 @@ CLIENT, LOAN = line("client", create("client")), line("loan", create("loan"))
 BAD = line("client", create("client", client_id="C2", country="UK"))
 
 
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
-    monkeypatch.delenv("NIGHTDROP_HOME", raising=False)
-    made = home_in(tmp_path / "home")
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    made = home_in(tmp_path_factory.mktemp("made"))
     night(made, {MONDAY: CLIENT + BAD, TUESDAY: LOAN})
     return made
+
+
+@pytest.fixture
+def home(made: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    monkeypatch.delenv("NIGHTDROP_HOME", raising=False)
+    return copy_of(made, tmp_path / "home")
 
 
 def said(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:

@@ -14,7 +14,7 @@ from api_server import Server, served
 from checked import create, line
 from homes import home_in, night
 
-EXAMPLES = os.environ.get("API_EXAMPLES", "8")
+EXAMPLES = os.environ.get("API_EXAMPLES", "5")
 """Examples a call; `API_EXAMPLES=500` for the long way."""
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 HOOKS = Path(__file__).with_name("api_formats.py")

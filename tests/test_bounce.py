@@ -12,6 +12,7 @@ from typing import Any
 import duckdb
 import polars as pl
 import pytest
+from homes import with_tables
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,6 +20,7 @@ from pipelines import rejected, schema
 from pipelines.archive import Archive
 from pipelines.bounce import Bounce, bounce_name, defused, opening, set_aside_if_edited, write_bounce
 from pipelines.database import connect
+from pipelines.home import Home
 from pipelines.mornings import mornings
 from pipelines.problems import NightdropError
 from pipelines.rejected import InWarehouse, Original
@@ -222,8 +224,8 @@ def test_what_a_morning_holds_bounces_as_what_the_warehouse_has(refused, bytes_a
         folder = Path(made)
         for name, at_once in (("_BYTES", bytes_at_once), ("_RECORDS", records_at_once), ("_ROWS", rows_at_once)):
             patch.setattr(rejected, f"{name}_AT_ONCE", at_once)
-        with connect(folder / "working.duckdb") as con:
-            schema.create(con)
+        with_tables(home := Home(folder))
+        with connect(home.working) as con:
             archive, drop = archived(folder, "2026-11-16.csv", b"step,client_id\r\n")
             for line, (raw, reasons) in reversed(refused.items()):
                 reject(con, drop, line, raw, *({"code": c, "field": f, "value": v} for c, f, v in reasons))

@@ -35,25 +35,25 @@ def several_nights(folder: Path, scenario: dict[str, bytes], chance: random.Rand
         assert_same(tables(home), expected(delivered))
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=QUIET)
+@settings(max_examples=10, deadline=None, suppress_health_check=QUIET)
 @given(drops())
 def test_one_night_over_any_drops_equals_the_loop(scenario: dict[str, bytes]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         one_night(Path(folder), scenario, 1 << 20)
 
 
-@pytest.mark.parametrize("number", range(21))
+@pytest.mark.parametrize("number", [*range(12), *(pytest.param(number, marks=pytest.mark.long) for number in range(12, 60))])
 def test_a_night_equals_the_loop_however_it_is_cut(tmp_path: Path, number: int) -> None:
     one_night(tmp_path, sample(number), CHUNKS[number % len(CHUNKS)])
 
 
-@pytest.mark.parametrize("number", [*range(1000, 1008), 2002, 2042])
+@pytest.mark.parametrize("number", [*range(1000, 1004), 2002, 2042])
 def test_nights_in_any_order_equal_the_loop_after_each(tmp_path: Path, number: int) -> None:
     several_nights(tmp_path, sample(number), random.Random(number))
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("number", [*range(1008, 1030), *range(2000, 2600)])
+@pytest.mark.parametrize("number", [*range(1004, 1030), *range(2000, 2600)])
 def test_many_nights_in_any_order_equal_the_loop_after_each(tmp_path: Path, number: int) -> None:
     several_nights(tmp_path, sample(number), random.Random(number))
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from homes import with_tables
 
-from pipelines import mornings, schema
+from pipelines import mornings
 from pipelines.archive import Archive
 from pipelines.database import connect
 from pipelines.home import Home
@@ -22,10 +23,9 @@ class Warehouse:
     """A working warehouse into which decisions are written by hand."""
 
     def __init__(self, home: Home, source: Path) -> None:
-        home.state.mkdir(parents=True)
+        with_tables(home)
         self.home, self.source = home, source
         self.con = connect(home.working)
-        schema.create(self.con)
 
     def drop(
         self, path: str, content: bytes = b"", *, day: date | None = MONDAY, status: str = "applied", reason: str | None = None
