@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from itertools import islice
+from itertools import islice, pairwise
 
 import duckdb
 import numpy as np
@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from pipelines import database, inserting
 from pipelines.corrections import log_path
+from pipelines.positions import position
 from pipelines.sheets import MAX_RECORD
 
 RawLines = Callable[[str, str, pl.DataFrame], Iterator[bytes]]
@@ -20,6 +21,8 @@ RawLines = Callable[[str, str, pl.DataFrame], Iterator[bytes]]
 ascending -> their bytes, one record after the other."""
 _BYTES_OF = ("of_a_fix", "path", "sha256")
 """What names the file that has a line's bytes."""
+_FILE = ("rank", "of_a_fix", "sha256")
+"""What is another where lines of another file begin."""
 _ALONE = nullcontext()
 """The turn of who has the connection for itself."""
 _AT_ONCE = 64 * 1024 * 1024
@@ -40,7 +43,10 @@ def add_raw(
     """
     of_a_fix = pl.col("file").is_not_null()
     placed = refused.with_columns(of_a_fix.alias("of_a_fix"), sha256=pl.coalesce("file", "sha256"))
-    placed = placed.sort("rank", "sha256", "of_a_fix", "byte_offset")
+    # By one number, in a fifth of the time that several columns take; of the few that stand in there may be several files a drop.
+    stands_in = placed["of_a_fix"]
+    fixed = placed.filter(stands_in).sort("rank", "sha256", "byte_offset")
+    placed = pl.concat([placed.filter(~stands_in).sort(position()), fixed])
     too_long = pl.col("byte_length") > MAX_RECORD
     lines = placed.filter(~too_long)
     pieces = _pieces(lines, raw_lines)
@@ -67,7 +73,10 @@ def add_raw(
 
 def _pieces(lines: pl.DataFrame, raw_lines: RawLines) -> Iterator[bytes]:
     """Yield the bytes of lines that stand file after file, each file's in their order."""
-    for some in lines.partition_by(_BYTES_OF, maintain_order=True):
+    begins = [pl.col(name).ne_missing(pl.col(name).shift()) for name in _FILE]
+    firsts = lines.select(pl.any_horizontal(begins).arg_true()).to_series().to_list()
+    for first, end in pairwise([*firsts, len(lines)]):
+        some = lines[first:end]
         of, path, sha256 = some.select(_BYTES_OF).row(0)
         yield from raw_lines(_named(of, path, sha256), sha256, some.select("byte_offset", "byte_length"))
 

@@ -165,6 +165,22 @@ def test_all_members_of_a_compressed_file_are_read(
     assert list(archive.read_ranges(sha256, compression, [], [])) == []
 
 
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=30), st.integers(0, 40), st.integers(1, 60))
+def test_ranges_are_read_alike_however_many_are_read_at_once(pieces: list[tuple[int, int]], close: int, at_once: int) -> None:
+    data, offsets, lengths, end = os.urandom(2_000), [], [], 0
+    for gap, length in pieces:
+        offsets.append(end + gap)
+        lengths.append(length)
+        end += gap + length
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pipelines.archive._CLOSE", close)
+        patch.setattr("pipelines.archive._PIECE", at_once)
+        archive = Archive(Path(folder) / "archive")
+        sha256 = keep(archive, Path(folder), data)
+        wanted = [data[offset : offset + length] for offset, length in zip(offsets, lengths, strict=True)]
+        assert list(archive.read_ranges(sha256, None, offsets, lengths)) == wanted
+
+
 LONG = os.urandom(300_000)
 
 

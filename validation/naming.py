@@ -15,6 +15,8 @@ from validation.rules import Rule
 Rows = npt.NDArray[np.uint32]
 FOUND = {"row": pl.UInt32(), "code": pl.String(), "field": pl.String()}
 _MOST_KNOWN = 10_000
+_WORD = 64
+"""So many rules stand in one number, by which sets are compared."""
 _known: set[tuple[object, ...]] = set()
 """The sets of rules that Pandera named in this process: every chunk of a drop breaks the same few."""
 
@@ -44,13 +46,16 @@ def named(name: str, fired: Sequence[Rule], rows: Sequence[Rows]) -> pl.DataFram
 
 def _sets(row: Rows, place: npt.NDArray[np.int64], rules: int) -> npt.NDArray[np.bool_]:
     """Return the different sets of rules that are broken together, a row a set, a column a rule; `place` is that of a rule."""
-    rows, broken = np.unique(row, return_inverse=True)
-    if len(rows) == len(row):
+    is_broken = np.zeros(int(row.max()) + 1, dtype=np.bool_)
+    is_broken[row] = True
+    number = np.cumsum(is_broken) - 1
+    if number[-1] + 1 == len(row):
         return np.identity(rules, dtype=np.bool_)
-    together = np.zeros((len(rows), rules), dtype=np.bool_)
-    together[broken, place] = True
-    packed = np.unique(np.packbits(together, axis=1), axis=0)
-    return np.unpackbits(packed, axis=1, count=rules).astype(np.bool_)
+    together = np.zeros((number[-1] + 1, -(-rules // _WORD) * _WORD), dtype=np.bool_)
+    together[number[row], place] = True
+    words = np.packbits(together, axis=1).view(np.uint64)
+    distinct = np.ascontiguousarray(pl.from_numpy(words).unique().to_numpy())
+    return np.unpackbits(distinct.view(np.uint8), axis=1, count=rules).astype(np.bool_)
 
 
 def _ask(name: str, fired: Sequence[Rule], sets: npt.NDArray[np.bool_]) -> None:
