@@ -119,7 +119,7 @@ def _check_sheet(entity: Entity, sheet: pl.DataFrame, rules: RuleBook) -> Checke
     )
     return Checked(
         {entity.category: _sound_events(entity, frame)},
-        _index(entity, frame),
+        frame.select(*_index(entity)),
         _named(all_reasons, frame),
         _named(warned, frame),
     )
@@ -200,22 +200,16 @@ def _is_text(field: Field) -> bool:
     return field.type.dtype == pl.String()
 
 
-def _value(field: Field) -> pl.Expr:
-    """Return the field's value in a frame of events as sent."""
-    value = pl.col(field.name) if _is_text(field) else pl.col(TYPED + field.name)
-    return value.alias(field.name)
-
-
 @cache
 def _values(entity: Entity) -> dict[str, pl.Expr]:
-    """Return by field what `_value` says, with the default of a create that does not send it."""
+    """Return by field its value in a frame of events as sent, with the default of a create that does not send it."""
     values = {}
     for bit, field in enumerate(entity.fields, start=1):
-        value = _value(field)
+        value = pl.col(field.name) if _is_text(field) else pl.col(TYPED + field.name)
         if field.default is not None:
             absent_on_create = (pl.col(STEP.name) == "create") & ~flagged("sent", bit)
-            value = pl.when(absent_on_create).then(pl.lit(field.default)).otherwise(value).alias(field.name)
-        values[field.name] = value
+            value = pl.when(absent_on_create).then(pl.lit(field.default)).otherwise(value)
+        values[field.name] = value.alias(field.name)
     return values
 
 
@@ -250,12 +244,8 @@ def _sound_events(entity: Entity, frame: pl.DataFrame) -> pl.DataFrame:
     return events if frame["sound"].all() else events.filter(frame["sound"])
 
 
-def _index(entity: Entity, frame: pl.DataFrame) -> pl.DataFrame:
-    return frame.select(*_in_index(entity))
-
-
 @cache
-def _in_index(entity: Entity) -> tuple[pl.Expr, ...]:
+def _index(entity: Entity) -> tuple[pl.Expr, ...]:
     """Return the columns `INDEX` of a frame of events as sent."""
     places = {name: bit for bit, name in enumerate((STEP.name, *entity.names))}
 

@@ -22,6 +22,7 @@ from pipelines.settled import Settled
 from pipelines.tables import past
 from validation.entities import ENTITIES
 from validation.fields import Entity, FieldType
+from validation.rules import flagged
 
 if TYPE_CHECKING:  # it asks this module
     from pipelines.checking import Checked
@@ -251,8 +252,7 @@ def _added_up(stage: Stage, fields: list[str]) -> dict[str, Decimal]:
     sent = stage.money.join(applied, on="pos", how="semi").filter(pl.col("step") != "delete").sort("pos")
     sums = {}
     for name in fields:
-        bit = 1 << (stage.entity.names.index(name) + 1)
-        told = sent.filter((pl.col("sent") & pl.lit(bit, dtype=pl.UInt64)) != 0).select(id_, name)
+        told = sent.filter(flagged("sent", stage.entity.names.index(name) + 1)).select(id_, name)
         last = pl.concat([stage.before.select(id_, name), told]).unique(id_, keep="last", maintain_order=False)
         sums[name] = Decimal(last[name].sum() or 0)
     return sums

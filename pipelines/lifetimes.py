@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from pipelines.settled import REASONS, placed
+from pipelines.settled import NO_REASONS, placed
 from pipelines.timeline import BASE, CREATE, DELETE, Ints, Timeline
 from validation.findings import describe, find
 from validation.rules import PARENT, Rule
@@ -86,7 +86,7 @@ def _mismatches(timeline: Timeline, rules: Sequence[Rule], welcome: Ints, lives:
     """Return the rows of creates that disagree with their living parent, and their reasons."""
     entity = timeline.entity
     if not rules or entity.parent_id is None:
-        return np.empty(0, np.int64), pl.DataFrame(schema=REASONS)
+        return np.empty(0, np.int64), NO_REASONS
     own = sorted({name for rule in rules for name in rule.reads if "." not in name})
     ids = timeline.values(entity.parent_id, welcome)
     frame = pl.DataFrame([timeline.values(name, welcome) for name in own] + of_parent(timeline, lives, rules, welcome, ids))

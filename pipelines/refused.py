@@ -21,8 +21,6 @@ RawLines = Callable[[str, str, pl.DataFrame], Iterator[bytes]]
 ascending -> their bytes, one record after the other."""
 _BYTES_OF = ("of_a_fix", "path", "sha256")
 """What names the file that has a line's bytes."""
-_FILE = ("rank", "of_a_fix", "sha256")
-"""What is another where lines of another file begin."""
 _ALONE = nullcontext()
 """The turn of who has the connection for itself."""
 _AT_ONCE = 64 * 1024 * 1024
@@ -73,7 +71,7 @@ def add_raw(
 
 def _pieces(lines: pl.DataFrame, raw_lines: RawLines) -> Iterator[bytes]:
     """Yield the bytes of lines that stand file after file, each file's in their order."""
-    begins = [pl.col(name).ne_missing(pl.col(name).shift()) for name in _FILE]
+    begins = [pl.col(name).ne_missing(pl.col(name).shift()) for name in _BYTES_OF]
     firsts = lines.select(pl.any_horizontal(begins).arg_true()).to_series().to_list()
     for first, end in pairwise([*firsts, len(lines)]):
         some = lines[first:end]

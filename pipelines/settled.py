@@ -12,6 +12,7 @@ import polars as pl
 from validation.fields import Entity
 
 REASONS = {"pos": pl.Int64(), "code": pl.String(), "field": pl.String(), "value": pl.String(), "message": pl.String()}
+NO_REASONS = pl.DataFrame(schema=REASONS)
 CHANGES = {
     "pos": pl.Int64(),
     "id": pl.String(),
@@ -63,8 +64,8 @@ def nothing_settled(entity: Entity) -> Settled:
     fields: dict[str, pl.DataType] = {name: entity.field(name).type.dtype for name in entity.names}
     return Settled(
         verdicts=pl.DataFrame(schema={"pos": pl.Int64(), "applied": pl.Boolean(), "parent_id": pl.String()}),
-        reasons=pl.DataFrame(schema=REASONS),
-        warnings=pl.DataFrame(schema=REASONS),
+        reasons=NO_REASONS,
+        warnings=NO_REASONS,
         changes=pl.DataFrame(schema=CHANGES),
         versions=pl.DataFrame(schema={**fields, **SPAN, "valid_from": pl.Date(), "valid_to": pl.Date()}),
         lives=pl.DataFrame(schema=lives_schema(entity)),

@@ -18,14 +18,13 @@ import polars as pl
 from pipelines import threads
 from pipelines.contested import decide_one_by_one
 from pipelines.lifetimes import Lifetimes, of_parent
-from pipelines.settled import CHANGES, REASONS, Settled, lives_schema, placed
+from pipelines.settled import CHANGES, NO_REASONS, Settled, lives_schema, placed
 from pipelines.timeline import BASE, CREATE, DELETE, NEVER, UPDATE, Bools, Ints, Timeline
 from validation.fields import Entity
 from validation.findings import as_text, describe, fill, find
 from validation.rules import BEFORE, EVENT, PARENT, SOURCE, Rule
 
 _THREADS = 2
-_NO_REASONS = pl.DataFrame(schema=REASONS)
 
 
 def settle(entity: Entity, rules: Sequence[Rule], before: pl.DataFrame, events: pl.DataFrame, parents: pl.DataFrame) -> Settled:
@@ -54,12 +53,12 @@ def _apply_updates(lifetimes: Lifetimes, rules: Sequence[Rule]) -> tuple[Bools, 
     applied: Bools = (rows == lifetimes.created) | (rows == lifetimes.deleted) | updates
     read = sorted({name for rule in rules for name in _fields_of_record(rule)})
     if not read:
-        return applied, _NO_REASONS
+        return applied, NO_REASONS
     risky = np.flatnonzero(updates & timeline.sends(*read))
     name = f"{timeline.entity.category} record"
     found = _set_off(timeline, rules, risky, find(name, rules, _merged(lifetimes, rules, applied, risky)))
     if found.is_empty():
-        return applied, _NO_REASONS
+        return applied, NO_REASONS
 
     contested = np.zeros(len(timeline.starts), dtype=np.bool_)
     contested[timeline.group[risky[found["row"].to_numpy()]]] = True
@@ -188,7 +187,7 @@ def _lifecycle(lifetimes: Lifetimes, where: Bools, code: str, field: str) -> pl.
     timeline = lifetimes.timeline
     at = np.flatnonzero(where)
     if not len(at):
-        return _NO_REASONS
+        return NO_REASONS
     category, _, kind = code.rpartition("_")
     return pl.DataFrame({"pos": timeline.pos[at], "value": timeline.values(field, at)}).select(
         "pos",
@@ -204,7 +203,7 @@ def _warnings(lifetimes: Lifetimes, rules: Sequence[Rule], applied: Bools) -> pl
     timeline = lifetimes.timeline
     read = sorted({_field(name) for rule in rules for name in rule.reads})
     if not read:
-        return _NO_REASONS
+        return NO_REASONS
     at = np.flatnonzero(applied & np.isin(timeline.step, (CREATE, UPDATE)) & timeline.sends(*read))
     frame = pl.DataFrame([timeline.after(field, applied, at) for field in read])
     name = f"{timeline.entity.category} record"

@@ -13,7 +13,7 @@ import pandera.polars as pa
 import phonenumbers
 import polars as pl
 import pytest
-from checked import RULES, create, line
+from checked import RULES, create, line, reasons
 from homes import home_in, night
 
 import pipelines.logged
@@ -163,6 +163,17 @@ def test_pandera_looks_at_what_suspect_rows_break_alone(home: Home, monkeypatch:
     done = night(home, {f"{DAY}/a.jsonl": clients(1_000), f"{DAY}/b.jsonl": bad}, hold_above=1.0)
     assert done.rejected == 10
     assert 0 < looked["validate rows"] <= 2
+
+
+def test_a_sound_sheet_is_checked_in_few_questions_however_many_rules_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: Counter[str] = Counter()
+    for name in ("filter", "select", "with_columns", "sort"):
+        counting(monkeypatch, pl.DataFrame, name, asked)
+    counting(monkeypatch, pl.LazyFrame, "collect", asked)
+    for category in RULES.events:
+        asked.clear()
+        assert reasons(category, create(category)) == set()
+        assert 0 < asked.total() <= 40, (category, asked)  # there were 70, most of them about nothing
 
 
 def test_describing_costs_by_the_rules_that_were_broken_not_by_those_there_are(monkeypatch: pytest.MonkeyPatch) -> None:

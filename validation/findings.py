@@ -49,7 +49,7 @@ def _fired(rules: Sequence[Rule], frame: pl.DataFrame, suspects: pl.Series) -> I
         yield from ((rule, rows) for rule in rules)
         return
     asked = (rule.broken.fill_null(False).alias(str(place)) for place, rule in enumerate(rules))
-    told = frame.lazy().filter(suspects).select(asked).collect()
+    told = frame.lazy().filter(suspects).select(asked).collect()  # so that only the columns they read are filtered
     for rule, broken in zip(rules, told, strict=True):
         if broken.any():
             yield rule, rows[broken.to_numpy()]
