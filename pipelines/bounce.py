@@ -13,8 +13,9 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from io import BytesIO
 from itertools import chain
 from pathlib import Path
@@ -27,7 +28,7 @@ from pipelines.archive import Archive
 from pipelines.dialects import forms
 from pipelines.discovery import drop_format
 from pipelines.problems import DropHeldError, NightdropError
-from pipelines.rejected import LongRecord, Original, Records, Rejected
+from pipelines.rejected import LongRecord, Original, Rejected, Stretch, in_pieces
 
 REASONS_SUFFIX = ".reasons.csv"
 BOUNCE_FILE = re.compile(r".*\.[0-9a-f]{8}\.rejected\.(jsonl|ndjson|csv)(\.reasons\.csv)?", re.DOTALL)
@@ -79,7 +80,7 @@ def bounce_name(path: str, sha256: str, *, taken: Collection[str] = ()) -> str:
 def put(place: Path, content: bytes) -> Path:
     """Put a file in its place; one that is there with these bytes is left alone."""
     if not place.is_file() or place.read_bytes() != content:
-        write_whole(place, [content])
+        write_whole(place, content)
     return place
 
 
@@ -99,42 +100,45 @@ def write_bounce(
     `reasons` writes the CSV beside it in other words than ours. `before` is called when the lines are written, before anybody can
     take them.
     """
-    starts = _Starts(first=begins.header.count(b"\n") + 1)
-    digest = hashlib.sha256()
+    digest, written = hashlib.sha256(), _Written(begins.header.count(b"\n") + 1)
 
     def may_replace() -> bool:
         before()
         return _make_room(folder / name, issued, digest.hexdigest())
 
-    lines = chain([begins.header], _lines(rejected, begins.line_end, starts))
-    write_whole(folder / name, _noted(lines, digest.update), may_replace=may_replace)
-    placed = map(starts.places(), rejected.reasons())
-    write_whole(folder / f"{name}{REASONS_SUFFIX}", (reasons or _reasons)(placed))
-    return Bounce(name, digest.hexdigest(), starts.count)
+    # Side by side, a stretch of lines and then its reasons: both are asked for ahead.
+    with _draft(folder / f"{name}{REASONS_SUFFIX}") as why, _draft(folder / name, may_replace) as lines:
+
+        def note(piece: bytes | memoryview) -> None:
+            digest.update(piece)
+            lines.write(piece)
+
+        note(begins.header)
+        placed = (written.write(stretch, note) for stretch in rejected.stretches(begins.line_end))
+        for piece in (reasons or _reasons)(placed):
+            why.write(piece)
+    return Bounce(name, digest.hexdigest(), written.records)
 
 
-def write_whole(place: Path, pieces: Iterable[bytes], *, may_replace: Callable[[], bool] = lambda: True) -> None:
-    """Put those bytes at `place` at once; its name is durable once the caller syncs the folder.
+def write_whole(place: Path, content: bytes) -> None:
+    """Put those bytes at `place` at once; its name is durable once the caller syncs the folder."""
+    with _draft(place) as file:
+        file.write(content)
 
-    `may_replace` is asked when they are written: where it says no, what is there stays.
-    """
+
+@contextmanager
+def _draft(place: Path, may_replace: Callable[[], bool] = lambda: True) -> Iterator[BinaryIO]:
+    """Let the block write a file that is put at `place` when it is whole and durable, unless `may_replace` says no."""
     draft = place.with_name(place.name + _TEMPORARY)
     try:
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640), "wb") as file:
-            for piece in pieces:
-                file.write(piece)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         if may_replace():
             draft.replace(place)
     finally:
         draft.unlink(missing_ok=True)
-
-
-def _noted(pieces: Iterable[bytes], note: Callable[[bytes], object]) -> Iterator[bytes]:
-    for piece in pieces:
-        note(piece)
-        yield piece
 
 
 def _make_room(place: Path, issued: str | None, sha256: str) -> bool:
@@ -171,65 +175,34 @@ def defused(frame: pl.DataFrame, columns: Sequence[str] | None = None) -> pl.Dat
 
 
 @dataclass(slots=True)
-class _Starts:
-    """On which line of the bounce each record starts; a CSV record may span lines."""
+class _Written:
+    """How far a bounce is written."""
 
-    first: int
-    lines: list[np.ndarray] = field(default_factory=list)
-    bounce_lines: list[np.ndarray] = field(default_factory=list)
+    line: int
+    """Of the bounce, which comes next."""
+    records: int = 0
 
-    def add(self, records: Records, content: bytes) -> None:
-        """Add the next records, in their order; `content` is all of them with their line ends."""
-        spans = np.ones(len(records.raw), np.int64)
-        if content.count(b"\n") != len(spans):
-            spans += np.fromiter((raw.count(b"\n") for raw in records.raw), np.int64, len(spans))
-        ends = self.first + np.cumsum(spans)
-        self.lines.append(np.array(records.lines, np.int64))
-        self.bounce_lines.append(ends - spans)
-        self.first = int(ends[-1])
-
-    def add_long(self, line: int, feeds: int) -> None:
-        """Add one record that has so many LF in it."""
-        self.lines.append(np.array([line], np.int64))
-        self.bounce_lines.append(np.array([self.first], np.int64))
-        self.first += feeds + 1
-
-    @property
-    def count(self) -> int:
-        """Return how many records there are."""
-        return sum(map(len, self.lines))
-
-    def places(self) -> Callable[[pl.DataFrame], pl.DataFrame]:
-        """Return what adds `bounce_line` to reasons. Lines ascend, so each is looked up: a join would hash them all each time."""
-        empty = np.empty(0, np.int64)
-        lines, bounce_lines = (np.concatenate([empty, *parts]) for parts in (self.lines, self.bounce_lines))
-
-        def place(found: pl.DataFrame) -> pl.DataFrame:
-            at = np.searchsorted(lines, found["line"].to_numpy())
-            return found.with_columns(pl.Series("bounce_line", bounce_lines[at], dtype=pl.Int64()))
-
-        return place
-
-
-def _lines(rejected: Rejected, line_end: bytes, starts: _Starts) -> Iterator[bytes]:
-    """Yield the rejected records with their line ends, many at a time, and note in `starts` where they stand."""
-    for some in rejected.records():
-        if isinstance(some, LongRecord):
-            feeds = 0
-            for piece in some.pieces:
+    def write(self, stretch: Stretch, note: Callable[[bytes | memoryview], None]) -> pl.DataFrame:
+        """Write the next records; return their reasons with the `bounce_line` on which their record starts."""
+        records = stretch.records
+        if isinstance(records, LongRecord):
+            lines, feeds = np.array([records.line]), np.zeros(1, np.int64)
+            for piece in records.pieces:
                 feeds += piece.count(b"\n")
-                yield piece
-            yield line_end
-            starts.add_long(some.line, feeds)
-        elif some.raw:
-            content = line_end.join([*some.raw, b""])
-            starts.add(some, content)
-            yield content
+                note(piece)
+        else:
+            lines, feeds = records.lines, records.feeds()
+            note(records.content)
+        starts = self.line + np.cumsum(feeds) - feeds
+        self.line += int(feeds.sum())
+        self.records += len(lines)
+        at = np.searchsorted(lines, stretch.reasons["line"].to_numpy())
+        return stretch.reasons.with_columns(pl.Series("bounce_line", starts[at], dtype=pl.Int64()))
 
 
 def _reasons(frames: Iterator[pl.DataFrame]) -> Iterator[bytes]:
     """Yield the reasons as CSV, a row per reason in the order of the lines."""
-    for number, frame in enumerate(frames):
+    for number, frame in enumerate(chain.from_iterable(map(in_pieces, frames))):
         rows = defused(frame.select("bounce_line", pl.exclude("bounce_line")))
         written = BytesIO()
         rows.write_csv(written, include_header=number == 0)

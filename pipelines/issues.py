@@ -1,6 +1,6 @@
 """Bounces as they were issued: kept for good under `data/state/bounces/`, for the warehouse may have moved on when a fix comes.
 
-A Parquet file an issue, named by its content; of each line a digest, not the line.
+A Parquet file an issue, named by its content; of each line where its bytes stand in the archive, which keeps them for good.
 """
 
 from __future__ import annotations
@@ -9,18 +9,22 @@ import hashlib
 import os
 from dataclasses import dataclass
 from datetime import date
+from io import BytesIO
 from pathlib import Path
 
 import orjson
 import polars as pl
 
+from pipelines.archive import Archive, damaged
+from pipelines.discovery import drop_format
 from pipelines.files import sync_folder
 from pipelines.home import Home
-from pipelines.problems import NightdropError
+from pipelines.problems import DropHeldError, NightdropError
 
 _META = "nightdrop"
-DIGEST = 16
-"""Hexadecimal digits of the SHA-256 that tells whether a line is as it was issued."""
+_DIGITS = 16
+"""Of a SHA-256 in hexadecimal, that tell whether a line is as it was issued, and names apart."""
+_DIGEST = "digest"
 _SHOWN = 5
 
 
@@ -44,10 +48,11 @@ class Issue:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Remembered:
-    """An issue and its slots: line, id (of the record, when it has one), digest (of the bytes)."""
+    """An issue and its slots."""
 
     issue: Issue
     slots: pl.DataFrame
+    """As `Rejected.slots` tells of them. What was issued before 2026-11-23 has a `digest` instead of a place."""
 
     @property
     def told(self) -> str:
@@ -56,17 +61,19 @@ class Remembered:
 
 
 def remember(home: Home, issue: Issue, slots: pl.DataFrame) -> None:
-    """Keep for good what a bounce is about to be issued with (`Remembered.slots`); the same twice is kept once."""
+    """Keep for good what a bounce is about to be issued with (`Rejected.slots`); the same twice is kept once."""
     told = {"name": issue.name, "business_date": issue.business_date, "path": issue.path, "sha256": issue.sha256}
     meta = orjson.dumps(told | {"header": issue.header.hex()}).decode()
-    content = hashlib.sha256(f"{meta}\n{slots.write_csv()}".encode()).hexdigest()
-    place = _folder(home) / f"{_name_key(issue.name)}.{content}.parquet"
+    written = BytesIO()
+    slots.write_parquet(written, metadata={_META: meta})
+    content = written.getbuffer()
+    place = _folder(home) / f"{_name_key(issue.name)}.{hashlib.sha256(content).hexdigest()}.parquet"
     if place.exists():
         return
     place.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
     draft = place.with_suffix(".tmp")
     with draft.open("wb") as file:
-        slots.write_parquet(file, metadata={_META: meta})
+        file.write(content)
         file.flush()
         os.fsync(file.fileno())
     draft.replace(place)
@@ -102,12 +109,33 @@ def _folder(home: Home) -> Path:
 
 
 def _name_key(name: str) -> str:
-    return hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:DIGEST]
+    return hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:_DIGITS]
 
 
 def digest_of(content: bytes) -> str:
     """Return what tells whether a record is as it was issued."""
-    return hashlib.sha256(content).hexdigest()[:DIGEST]
+    return hashlib.sha256(content).hexdigest()[:_DIGITS]
+
+
+def digests(known: Remembered, archive: Archive) -> list[str]:
+    """Return, a slot each, what tells whether a record is as it was issued.
+
+    Raises NightdropError when the archived bytes cannot be read.
+    """
+    if _DIGEST in known.slots.columns:
+        return known.slots[_DIGEST].to_list()
+    slots = known.slots.with_row_index("slot").sort("file", "byte_offset")
+    found: list[str] = []
+    for some in slots.partition_by("file", maintain_order=True):
+        file, shape = some["file"][0], drop_format(known.issue.path.rpartition("/")[2])
+        # A resubmitted file is plain, whatever it corrects.
+        compression = shape[1] if shape and file is None else None
+        records = archive.read_ranges(file or known.issue.sha256, compression, some["byte_offset"], some["byte_length"])
+        try:
+            found += map(digest_of, records)
+        except DropHeldError as error:
+            raise damaged(known.issue.path, file or known.issue.sha256) from error
+    return slots.select("slot", pl.Series("digest", found, dtype=pl.String())).sort("slot")["digest"].to_list()
 
 
 def _listed(numbers: pl.Series) -> str:

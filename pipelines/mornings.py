@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any
+from typing import Any, NamedTuple
 
 import duckdb
 import polars as pl
@@ -29,6 +29,7 @@ FLIPS_SHOWN = 1000
 CLOSED_SHOWN = 1000
 WARNINGS_SHOWN = 5
 """Examples of each kind of warning."""
+_DAYS = {"business_date": pl.Date()}
 _RAW_BYTES = 65_536
 """Of a longer line only its beginning is looked at for the page."""
 _TOGETHER = 200_000
@@ -118,21 +119,30 @@ _WARNED = f"""
     QUALIFY row_number() OVER (PARTITION BY business_date, code ORDER BY path, line, field, value) <= {WARNINGS_SHOWN}
     ORDER BY business_date, code, path, line, field, value
 """
-_SHOWN = "last_path IS NULL OR path < last_path OR (path = last_path AND line <= last_line)"
-_REJECTIONS = f"""
+_REJECTIONS = """
     SELECT business_date, path, line, category, step, entity_id AS id, code, field, value, message,
            cause_date, cause_path, cause_line
-    FROM rejections JOIN ends USING (business_date)
-    WHERE {_SHOWN}
+    FROM rejections
 """
+_LINES = f"""
+    SELECT business_date, path, line, raw[:{_RAW_BYTES}] AS raw, octet_length(raw) AS length, sha256, byte_offset
+    FROM rejected_lines
+"""
+_OF_DAYS = "SEMI JOIN days USING (business_date)"
+# Two questions: DuckDB looks at a bound before it reads only where it stands by itself.
+_BEFORE = "WHERE business_date = $day AND path < $path"
+_UP_TO = "WHERE business_date = $day AND path = $path AND line <= $line"
 _LAST_LINE = """
     SELECT line FROM rejections WHERE business_date = $day AND path = $path ORDER BY line LIMIT 1 OFFSET $before
 """
-_LINES = f"""
-    SELECT business_date, path, line, raw[:{_RAW_BYTES}] AS raw, octet_length(raw) AS length
-    FROM rejected_lines JOIN ends USING (business_date)
-    WHERE {_SHOWN}
-"""
+
+
+class _End(NamedTuple):
+    """The last position of a date of which there is more to tell than its page holds."""
+
+    day: date
+    path: str
+    line: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -154,7 +164,8 @@ class Morning:
     warnings: list[Row] = field(default_factory=list)
     """A kind a row; `some` are examples."""
     rejections: pl.DataFrame = field(default_factory=pl.DataFrame)
-    """A row a reason, by position: the columns of `rejections` and `raw` (its beginning), `length`."""
+    """A row a reason, by position: the columns of `rejections` and of its line `raw` (its beginning), `length`, `sha256` and
+    `byte_offset` (where it stands)."""
 
     @property
     def totals(self) -> dict[str, int]:
@@ -174,7 +185,8 @@ class Morning:
             return {}
         by_path = self.rejections.partition_by("path", as_dict=True)
         whole = {str(path): rows for (path,), rows in by_path.items() if (rows["raw"].bin.size() == rows["length"]).all()}
-        return {path: InHand(rows) for path, rows in whole.items()}
+        sha256 = {drop["path"]: drop["sha256"] for drop in self.drops if drop["status"] == "applied"}
+        return {path: InHand(sha256[path], rows) for path, rows in whole.items()}
 
 
 def mornings(con: duckdb.DuckDBPyConnection, days: Sequence[date]) -> Iterator[Morning]:
@@ -206,7 +218,7 @@ def _batches(con: duckdb.DuckDBPyConnection, days: Sequence[date]) -> Iterator[l
 
 
 def _together(con: duckdb.DuckDBPyConnection, days: list[date]) -> Iterator[Morning]:
-    frame = pl.DataFrame({"business_date": days}, schema={"business_date": pl.Date()})
+    frame = pl.DataFrame({"business_date": days}, _DAYS)
     # What is counted is asked for beside the rejections themselves: DuckDB answers each question on one core.
     with con.cursor() as cursor, threads.pool(1) as beside:
         counting = beside.submit(_counted, cursor, frame)
@@ -243,11 +255,11 @@ def _counted(con: duckdb.DuckDBPyConnection, days: pl.DataFrame) -> dict[str, di
 
 def _rejections(con: duckdb.DuckDBPyConnection, paths: dict[date, list[Row]]) -> dict[tuple[object, ...], pl.DataFrame]:
     """Return the reasons with their lines, by date, in the order of positions; of each date the first `SHOWN_AT_MOST`."""
-    ends = [(day, *_end(con, day, rows)) for day, rows in paths.items()]
-    schema = {"business_date": pl.Date(), "last_path": pl.String(), "last_line": pl.Int64()}
-    with handed_over(con, ends=pl.DataFrame(ends, schema=schema, orient="row")):
-        found, lines = query(con, _REJECTIONS), query(con, _LINES)
-    if any(path is not None for _, path, _ in ends):
+    ends = [_end(con, day, rows) for day, rows in paths.items()]
+    days = pl.DataFrame({"business_date": [day for day, end in zip(paths, ends, strict=True) if end is None]}, _DAYS)
+    cut = [end for end in ends if end is not None]
+    found, lines = (_up_to(con, sql, days, cut) for sql in (_REJECTIONS, _LINES))
+    if cut:
         # Only the last line of a date can have reasons too many.
         found = found.sort("business_date", "path", *IN_A_DROP, nulls_last=True)
         found = found.filter(pl.int_range(pl.len()).over("business_date") < SHOWN_AT_MOST)
@@ -259,8 +271,8 @@ def _rejections(con: duckdb.DuckDBPyConnection, paths: dict[date, list[Row]]) ->
     return dict(told.partition_by("business_date", as_dict=True)) or {(None,): told}
 
 
-def _end(con: duckdb.DuckDBPyConnection, day: date, paths: list[Row]) -> tuple[str | None, int | None]:
-    """Return the position, path and line, up to which the reasons of a date are shown; none when all are.
+def _end(con: duckdb.DuckDBPyConnection, day: date, paths: list[Row]) -> _End | None:
+    """Return the position up to which the reasons of a date are shown; None when all are.
 
     It is found by counting, for to number the reasons of a large date would take more time and memory than all else of it.
     """
@@ -268,7 +280,7 @@ def _end(con: duckdb.DuckDBPyConnection, day: date, paths: list[Row]) -> tuple[s
     for row in paths:
         counts[row["path"]] += row["reasons"]
     if counts.total() <= SHOWN_AT_MOST:
-        return None, None
+        return None
     before, path = 0, min(counts)
     for path in sorted(counts):
         if before + counts[path] >= SHOWN_AT_MOST:
@@ -276,7 +288,16 @@ def _end(con: duckdb.DuckDBPyConnection, day: date, paths: list[Row]) -> tuple[s
         before += counts[path]
     last = {"day": day, "path": path, "before": SHOWN_AT_MOST - before - 1}
     ((line,),) = con.execute(_LAST_LINE, last).fetchall()
-    return path, line
+    return _End(day, path, line)
+
+
+def _up_to(con: duckdb.DuckDBPyConnection, sql: str, days: pl.DataFrame, cut: list[_End]) -> pl.DataFrame:
+    """Return what is asked for of whole dates, and of those that are cut up to their end."""
+    found = [query(con, f"{sql} {_OF_DAYS}", days=days)]
+    for end in cut:
+        found.append(query(con, f"{sql} {_BEFORE}", {"day": end.day, "path": end.path}))
+        found.append(query(con, f"{sql} {_UP_TO}", end._asdict()))
+    return pl.concat(found)
 
 
 def _rejection_schema(rejections: dict[tuple[object, ...], pl.DataFrame]) -> pl.Schema:

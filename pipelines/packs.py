@@ -96,10 +96,10 @@ def write_pack(
         rows = None
         if not mine.rejections.is_empty():
             rows = rejection_rows(day.isoformat(), mine.rejections.head(_LINES_SHOWN), columns, {}, sources)
-        write_whole(draft / LETTER, [_letter(mine, source, told, nights, rows)])
+        write_whole(draft / LETTER, _letter(mine, source, told, nights, rows))
         files = tuple(sorted(file.name for file in draft.iterdir()))
         if zipped:
-            write_whole(place, [_zip(draft, name)])
+            write_whole(place, _zip(draft, name))
         else:
             sync_folder(draft)
             draft.replace(place)
@@ -165,7 +165,7 @@ def _write_bounces(
         begins = opening(original, archive, dialect.delimiter)
         header = begins.header[: content_length(begins.header)]
         refused = in_hand.get(original.path) or InWarehouse(con, original, archive)
-        remember(home, Issue(name, mine.day, original.path, original.sha256, header), refused.slots())
+        remember(home, Issue(name, mine.day, original.path, original.sha256, header), refused.slots)
         write_bounce(folder, refused, begins, name=name, reasons=partial(_reasons, paths=rejected))
         if header:
             columns[original.path] = columns_of(columns_named(header, dialect))

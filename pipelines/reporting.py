@@ -41,7 +41,7 @@ from pipelines.files import sync_folder
 from pipelines.home import Home, Settings
 from pipelines.issues import Issue, remember
 from pipelines.mornings import Morning, Row, mornings, undated
-from pipelines.rejected import InWarehouse, Original, Rejected
+from pipelines.rejected import InWarehouse, Original
 from pipelines.sources import Sources
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ class _Desk:
             issue = Issue(drop.name, day, path, sha256, drop.header)
             write = partial(write_bounce, folder, begins=drop.begins, name=drop.name, issued=issued.get(drop.name))
             if path in in_hand:
-                _remember(self.home, issue, in_hand[path])
+                remember(self.home, issue, in_hand[path].slots)
                 bounces[path, sha256] = write(in_hand[path])
             else:
                 bounces[path, sha256] = self._write_from_warehouse(drop.original, archive, issue, write)
@@ -181,10 +181,11 @@ class _Desk:
 
     def _write_from_warehouse(self, original: Original, archive: Archive, issue: Issue, write: Callable[..., Bounce]) -> Bounce:
         """Write a bounce while what it is issued with is kept; nobody can take it before that is."""
-        with self.con.cursor() as asked, self.con.cursor() as asked_beside:
-            remembered = self.aside.submit(_remember, self.home, issue, InWarehouse(asked_beside, original, archive))
+        with self.con.cursor() as asked:
+            refused = InWarehouse(asked, original, archive)
+            remembered = self.aside.submit(remember, self.home, issue, refused.slots)
             try:
-                return write(InWarehouse(asked, original, archive), before=remembered.result)
+                return write(refused, before=remembered.result)
             finally:
                 wait([remembered])
 
@@ -205,10 +206,6 @@ class _Desk:
         files.append(write_summary(folder, of_date(morning, bounces, self.calendar)))
         sync_folder(folder)
         return files
-
-
-def _remember(home: Home, issue: Issue, refused: Rejected) -> None:
-    remember(home, issue, refused.slots())
 
 
 def _done_at_once(work: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> Future[T]:

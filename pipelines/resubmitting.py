@@ -9,15 +9,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import NamedTuple
 
 import polars as pl
 
+from pipelines.archive import Archive
 from pipelines.blocks import BOM, content_length, is_blank
 from pipelines.bounce import REASONS_SUFFIX
 from pipelines.csvs import Scan, cells_of, scan_line
 from pipelines.dialects import PLAIN, Dialect
 from pipelines.home import Home
-from pipelines.issues import Issue, Remembered, all_issues, digest_of, issues_named
+from pipelines.issues import Issue, Remembered, all_issues, digest_of, digests, issues_named
 from pipelines.problems import UsageError
 from pipelines.sources import ANYBODY, Sources
 
@@ -57,20 +59,43 @@ def match(home: Home, file: Path, sources: Sources = ANYBODY) -> Resubmitted:
     fitting = [known for known in candidates if _fits(known, read.under(known.issue))]
     if not fitting:
         raise UsageError(_why_none_fits(file, named, read))
-    if len(fitting) > 1 or not named:
-        fitting = [known for known in fitting if _recognised(known, read.under(known.issue))] or fitting * bool(named)
-    if not fitting:
+    issued = _told_apart(fitting, read, Archive(home.archive))
+    if len(issued) > 1 or not named:
+        issued = [one for one in issued if _recognised(one, read.under(one.known.issue))] or issued * bool(named)
+    if not issued:
         raise UsageError(_why_none_fits(file, (), read))
-    if len(fitting) > 1:
+    if len(issued) > 1:
         raise UsageError(
-            f"{file}: it may answer any of {len(fitting)} bounces: {'; '.join(known.told for known in fitting[:_SHOWN])}. "
+            f"{file}: it may answer any of {len(issued)} bounces: {'; '.join(one.known.told for one in issued[:_SHOWN])}. "
             f"{_UNCHANGED} Take the bounce that now lies in reports/, put the fixed lines into it and resubmit it under its name."
         )
-    (known,) = fitting
+    ((known, fixed),) = issued
     found = read.under(known.issue).slots
     its_line = pl.Series("its_line", [slot.line if slot.content else None for slot in found], dtype=pl.Int64())
-    digests = pl.Series([digest_of(slot.content) for slot in found], dtype=pl.String())
-    return Resubmitted(known.issue, known.slots.select("line", its_line, fixed=digests != pl.col("digest")))
+    return Resubmitted(known.issue, known.slots.select("line", its_line, pl.Series("fixed", fixed, dtype=pl.Boolean())))
+
+
+class _Answered(NamedTuple):
+    """An issue that a file may answer."""
+
+    known: Remembered
+    fixed: list[bool]
+    """Whether the file has another record in a slot than was issued."""
+
+
+def _told_apart(issues: Iterable[Remembered], read: _Readings, archive: Archive) -> list[_Answered]:
+    """Return the issues of different lines, of several of the same lines that of which the file has most left as it was.
+
+    A fix that is refused again is issued again under the same name.
+    """
+    found: dict[tuple[Issue, tuple[int, ...]], _Answered] = {}
+    for known in issues:
+        slots, issued = read.under(known.issue).slots, digests(known, archive)
+        fixed = [digest_of(slot.content) != digest for slot, digest in zip(slots, issued, strict=True)]
+        key = known.issue, tuple(known.slots["line"])
+        if key not in found or sum(fixed) < sum(found[key].fixed):
+            found[key] = _Answered(known, fixed)
+    return list(found.values())
 
 
 def _read(file: Path) -> bytes:
@@ -167,15 +192,13 @@ def _same_header(issued: bytes, read: _Reading) -> bool:
         return False
 
 
-def _recognised(known: Remembered, read: _Reading) -> bool:
+def _recognised(answered: _Answered, read: _Reading) -> bool:
     """Tell whether some slots are those of the issue (unchanged, or with the record's id in them) and none is another's."""
     evidence = 0
-    for slot, (_, record_id, digest) in zip(read.slots, known.slots.iter_rows(), strict=True):
+    for slot, record_id, is_fixed in zip(read.slots, answered.known.slots["id"], answered.fixed, strict=True):
         if not slot.content:
             continue
-        if digest_of(slot.content) == digest or (
-            record_id and record_id.encode(read.dialect.encoding, "replace") in slot.content
-        ):
+        if not is_fixed or (record_id and record_id.encode(read.dialect.encoding, "replace") in slot.content):
             evidence += 1
         elif record_id:
             return False

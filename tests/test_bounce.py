@@ -238,7 +238,7 @@ def test_what_a_morning_holds_bounces_as_what_the_warehouse_has(refused, bytes_a
             assert morning.rejections.height == count
             for name, found in (("held", morning.in_hand()[drop.path]), ("asked", InWarehouse(con, drop, archive))):
                 (folder / name).mkdir()
-                found.slots().write_csv(folder / name / "slots")
+                found.slots.write_csv(folder / name / "slots")
                 write_bounce(folder / name, found, opening(drop, archive), name="b.csv")
         held, asked = ({f.name: f.read_bytes() for f in (folder / name).iterdir()} for name in ("held", "asked"))
         assert held == asked

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ import pipelines.reading
 from pipelines import charts, database, mornings, rejected
 from pipelines.home import Home
 from pipelines.logged import Logged
+from pipelines.rejected import InWarehouse, Records, Stretch
 from pipelines.reporting import write_reports
 from validation import emails, naming, phones
 from validation.findings import describe
@@ -277,15 +279,17 @@ def test_a_large_refused_drop_is_asked_for_by_stretches_and_never_sorted_with_it
     monkeypatch.setattr(mornings, "SHOWN_AT_MOST", 1_000)
     monkeypatch.setattr(rejected, "_BYTES_AT_ONCE", 64 * 1024)
     largest: Counter[str] = Counter()
-    ask = rejected.query
+    of_warehouse = InWarehouse.stretches
 
-    def asked(*arguments: Any, **options: Any) -> pl.DataFrame:
-        found = ask(*arguments, **options)
-        if "raw" in found.columns:
-            largest["bytes"] = max(largest["bytes"], int(found["raw"].bin.size().sum()))
-        return found
+    def stretches(refused: InWarehouse, line_end: bytes) -> Iterator[Stretch]:
+        for records, why in of_warehouse(refused, line_end):
+            assert isinstance(records, Records)
+            largest["bytes"] = max(largest["bytes"], records.content.nbytes)
+            largest["reasons"] = max(largest["reasons"], len(why))
+            yield Stretch(records, why)
 
-    monkeypatch.setattr(rejected, "query", asked)
+    monkeypatch.setattr(InWarehouse, "stretches", stretches)
     with database.connect(home.working, read_only=True) as con:
         write_reports(con, home, [date.fromisoformat(DAY)])
     assert 0 < largest["bytes"] <= 2 * 64 * 1024
+    assert 0 < largest["reasons"] <= 600

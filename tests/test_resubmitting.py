@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import gzip
 import shutil
 from datetime import date
 from pathlib import Path
 
+import polars as pl
 import pytest
 from checked import create, line
 from homes import home_in, night, rows
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipelines.home import Home
+from pipelines import acts
+from pipelines.archive import Archive
+from pipelines.home import Home, Settings
+from pipelines.issues import all_issues, digests
 from pipelines.problems import NightdropError, UsageError
 from pipelines.resubmitting import Resubmitted, match
 
@@ -205,6 +210,47 @@ def test_the_same_issue_is_kept_once_and_a_damaged_one_is_named(home: Home) -> N
         file.write_bytes(b"PAR1")
     with pytest.raises(NightdropError, match=r"\.parquet: what was kept of an issued bounce is damaged"):
         match(home, issued(home, JSONL))
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "jsonl.gz"])
+def test_what_was_issued_is_looked_up_in_the_archive_packed_or_corrected(home: Home, suffix: str) -> None:
+    lines = bad("C1") + bad("C2") + bad("C3") + bad("C4")
+    night(home, {f"2026-11-16.{suffix}": gzip.compress(lines) if suffix.endswith(".gz") else lines})
+    (bounce,) = home.reports.glob("*/*.rejected.jsonl")
+    worse = bounce.read_bytes().replace(b'"UK"', b'"XX"', 2)
+    # The records of the file are not where those of the drop are.
+    acts.resubmit(home, Settings(), Path(shutil.copy(bounce, home.root / bounce.name)))
+    (home.root / bounce.name).write_bytes(worse[: worse.index(b"\n") + 1] + b"\n" + worse[worse.index(b"\n", 300) + 1 :])
+    acts.resubmit(home, Settings(), home.root / bounce.name)
+    (bounce,) = home.reports.glob("*/*.rejected.jsonl")
+    assert bounce.read_bytes().count(b"XX") == 1
+    assert match(home, bounce).slots["fixed"].to_list() == [False] * 4
+    bounce.write_bytes(bounce.read_bytes().replace(b'"XX"', b'"KE"').replace(b"C3", b"C5"))
+    assert match(home, bounce).slots["fixed"].to_list() == [True, False, True, False]
+
+
+def test_an_issue_that_was_kept_with_digests_is_known_as_well_and_is_the_same(home: Home) -> None:
+    clients(home)
+    (kept,) = (home.state / "bounces").iterdir()
+    (known,) = all_issues(home)
+    told = known.slots.select("line", "id", digest=pl.Series(digests(known, Archive(home.archive))))
+    metadata = {"nightdrop": pl.read_parquet_metadata(kept)["nightdrop"]}
+    told.write_parquet(kept.with_name(f"{kept.name.partition('.')[0]}.{'0' * 64}.parquet"), metadata=metadata)
+    mended = fixed(home, JSONL, bad("C1") + good("C3") + b"\n")
+    both = match(home, mended).slots
+    kept.unlink()
+    assert both.rows() == match(home, mended).slots.rows() == [(1, 1, False), (4, 2, True), (5, None, True)]
+
+
+@pytest.mark.parametrize(("path", "harm"), [("2026-11-16.jsonl", b""), ("2026-11-16.jsonl.gz", b"no gzip")])
+def test_an_archived_original_that_is_damaged_is_named(home: Home, path: str, harm: bytes) -> None:
+    night(home, {path: gzip.compress(bad("C1")) if path.endswith(".gz") else bad("C1")})
+    (kept,) = (file for file in home.archive.rglob("*") if file.is_file())
+    kept.chmod(0o640)
+    kept.write_bytes(harm)
+    (bounce,) = home.reports.glob("*/*.rejected.jsonl")
+    with pytest.raises(NightdropError, match=kept.name):
+        match(home, bounce)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
