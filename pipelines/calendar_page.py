@@ -14,6 +14,7 @@ import orjson
 from pipelines.calendar import NOBODY_EXPECTED, Attendance, Missing
 from pipelines.charts import stacked
 from pipelines.headline import headline
+from pipelines.lineblocks import block, count_lines
 from pipelines.mornings import Row
 from pipelines.pages import rendered, with_what_next
 
@@ -35,16 +36,22 @@ _DATES = """
         coalesce(sum(warned) FILTER (status = 'applied'), 0)::BIGINT AS warned
     FROM drops WHERE business_date IS NOT NULL GROUP BY 1 ORDER BY 1
 """
-# What is told apart before it is counted is told apart by all threads.
-_REASONS = """
-    SELECT business_date, code, count(*) AS records, business_date = min(business_date) OVER (PARTITION BY code) AS first
-    FROM (SELECT DISTINCT business_date, path, code, line FROM rejections)
+_REASONS = f"""
+    SELECT business_date, code, sum(records)::BIGINT AS records,
+           business_date = min(business_date) OVER (PARTITION BY code) AS first
+    FROM (
+        SELECT business_date, path, code, {block()} AS lines, {count_lines()} AS records FROM rejections GROUP BY ALL
+    )
     GROUP BY business_date, code ORDER BY business_date, records DESC, code
 """
-_ROOTS = """
-    SELECT business_date,
-        count(DISTINCT (coalesce(cause_date, business_date), coalesce(cause_path, path), coalesce(cause_line, line)))
-    FROM rejections GROUP BY 1
+_ROOTS = f"""
+    SELECT business_date, sum(roots)::BIGINT
+    FROM (
+        SELECT business_date, coalesce(cause_date, business_date) AS of_date, coalesce(cause_path, path) AS of_path,
+               {block("root")} AS lines, {count_lines("root")} AS roots
+        FROM (SELECT *, coalesce(cause_line, line) AS root FROM rejections) GROUP BY ALL
+    )
+    GROUP BY business_date
 """
 
 

@@ -18,6 +18,7 @@ import polars as pl
 from pipelines import threads
 from pipelines.database import handed_over, query
 from pipelines.discovery import path_key
+from pipelines.lineblocks import block, count_lines
 from pipelines.rejected import IN_A_DROP, InHand
 
 Row = dict[str, Any]
@@ -44,12 +45,11 @@ _UNDATED = """
     FROM drops WHERE business_date IS NULL AND status = 'held'
 """
 # A record may have the same code under several fields, so reasons and records are counted apart.
-# Lines are told apart drop by drop: a number is found again in a fraction of the time that a path with its line is.
-_REASONS = """
+_REASONS = f"""
     SELECT business_date, code, sum(reasons)::BIGINT AS reasons, sum(records)::BIGINT AS records,
            sum(roots)::BIGINT AS root_causes, sum(reasons - roots)::BIGINT AS followers, min(example) AS example
     FROM (
-        SELECT business_date, path, code, count(*) AS reasons, count(DISTINCT line) AS records,
+        SELECT business_date, path, code, {block()} AS lines, count(*) AS reasons, {count_lines()} AS records,
                count(*) FILTER (cause_line IS NULL) AS roots, min(message) AS example
         FROM rejections SEMI JOIN days USING (business_date) GROUP BY ALL
     )
@@ -63,11 +63,16 @@ _PATHS = """
     SELECT business_date, path, code, count(*) AS reasons
     FROM rejections SEMI JOIN days USING (business_date) GROUP BY ALL ORDER BY path, reasons DESC, code
 """
-_FOLLOWED = """
-    SELECT business_date, count(DISTINCT (cause_date, cause_path, cause_line)) FILTER (cause_line IS NOT NULL) AS causes,
-           count(cause_line) AS followers,
-           count(DISTINCT (coalesce(cause_date, business_date), coalesce(cause_path, path), coalesce(cause_line, line))) AS roots
-    FROM rejections SEMI JOIN days USING (business_date) GROUP BY ALL
+_FOLLOWED = f"""
+    SELECT business_date, coalesce(sum(causes), 0)::BIGINT AS causes, sum(followers)::BIGINT AS followers,
+           sum(roots)::BIGINT AS roots
+    FROM (
+        SELECT business_date, coalesce(cause_date, business_date) AS of_date, coalesce(cause_path, path) AS of_path,
+               {block("root")} AS lines, {count_lines("root")} AS roots, {count_lines("cause_line")} AS causes,
+               count(cause_line) AS followers
+        FROM (SELECT *, coalesce(cause_line, line) AS root FROM rejections SEMI JOIN days USING (business_date)) GROUP BY ALL
+    )
+    GROUP BY business_date
 """
 _TOP_CAUSES = f"""
     SELECT business_date AS day, cause_date, cause_path, cause_line, count(*) AS followers

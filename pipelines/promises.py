@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pipelines.lineblocks import block, count_lines, lines
 from pipelines.tables import past
 from validation.entities import ENTITIES
 from validation.fields import Entity
@@ -81,18 +82,22 @@ def _parent_checks(entity: Entity) -> list[Check]:
     ]
 
 
-def _once(table: str, *key: str) -> Check:
-    """Promise that no two rows of a table have the same key."""
-    columns = ", ".join(key)
-    return Check(
-        f"{table}_unique",
-        f"no two rows of {table} have the same {columns}",
-        f"SELECT {columns} FROM {table} WHERE business_date >= $since GROUP BY {columns} HAVING count(*) > 1",
-    )
-
-
 _POSITION = ("business_date", "path", "line")
 _AT_POSITION = "USING (business_date, path, line)"
+_AT_BLOCK = f"b ON b.business_date = t.business_date AND b.path = t.path AND b.lines = {block('t.line')}"
+
+
+def _once(table: str, *others: str, value: str | None = None) -> Check:
+    """Promise that no two rows of a table have the same position, others and value. Blocks that may have are looked into."""
+    key = ", ".join(filter(None, (*_POSITION, *others, value)))
+    return Check(
+        f"{table}_unique",
+        f"no two rows of {table} have the same {key}",
+        f"""SELECT {key} FROM {table} AS t SEMI JOIN (
+                SELECT business_date, path, {block()} AS lines FROM {table} WHERE business_date >= $since
+                GROUP BY {", ".join(("business_date", "path", "lines", *others))} HAVING count(*) > {count_lines()}
+            ) AS {_AT_BLOCK} WHERE t.business_date >= $since GROUP BY {key} HAVING count(*) > 1""",
+    )
 
 
 def _orphans(table: str, events: str, promise: str) -> Check:
@@ -107,36 +112,35 @@ def _orphans(table: str, events: str, promise: str) -> Check:
 
 def _of_rejected_events(table: str, promise: str) -> Check:
     """Promise that a table has rows at the positions of all rejected events, and nowhere else."""
+    in_blocks = f"SELECT business_date, path, {block()} AS lines, {lines()}"
     return Check(
         f"{table}_events",
         promise,
-        f"""SELECT DISTINCT business_date, path, line, verdict
-            FROM (FROM events WHERE verdict = 'rejected' AND business_date >= $since)
-            FULL JOIN (SELECT business_date, path, line, true AS told FROM {table} WHERE business_date >= $since) {_AT_POSITION}
+        f"""WITH blocks AS MATERIALIZED (
+                SELECT business_date, path, lines
+                FROM ({in_blocks} AS refused FROM events WHERE verdict = 'rejected' AND business_date >= $since GROUP BY ALL)
+                FULL JOIN ({in_blocks} AS told FROM {table} WHERE business_date >= $since GROUP BY ALL)
+                    USING (business_date, path, lines)
+                WHERE refused IS DISTINCT FROM told
+            )
+            SELECT DISTINCT business_date, path, line, verdict
+            FROM (FROM events AS t SEMI JOIN blocks AS {_AT_BLOCK} WHERE verdict = 'rejected')
+            FULL JOIN (SELECT t.*, true AS told FROM {table} AS t SEMI JOIN blocks AS {_AT_BLOCK}) {_AT_POSITION}
             WHERE verdict IS NULL OR told IS NULL""",
     )
 
 
 _EVENT_CHECKS = (
-    Check(
-        "events_unique",
-        "no two rows of events have the same business_date, path, line",
-        # A bit a line, in blocks of 4,096: a group an event would take six times as long, and of a large load much memory.
-        """SELECT business_date, path, line FROM events SEMI JOIN (
-                SELECT business_date, path, line >> 12 AS lines FROM events WHERE business_date >= $since
-                GROUP BY ALL HAVING count(*) > bit_count(bitstring_agg(line & 4095, 0, 4095))
-            ) AS b ON b.business_date = events.business_date AND b.path = events.path AND b.lines = line >> 12
-            GROUP BY ALL HAVING count(*) > 1""",
-    ),
+    _once("events"),
     Check(
         "events_verdict",
         "every event is applied or rejected",
         "SELECT business_date, path, line, verdict FROM events "
         "WHERE verdict NOT IN ('applied', 'rejected') AND business_date >= $since",
     ),
-    _once("rejections", *_POSITION, "code", "field", "value"),
+    _once("rejections", "code", "field", value="value"),
     _of_rejected_events("rejections", "every rejected event, and no other, has a reason in rejections"),
-    _once("rejected_lines", *_POSITION),
+    _once("rejected_lines"),
     _of_rejected_events("rejected_lines", "the bytes of every rejected event, and of no other, are in rejected_lines"),
     Check(
         "rejected_lines_length",
@@ -156,7 +160,7 @@ _EVENT_CHECKS = (
 
 _CHANGED = ", ".join(f"if(a.{field} IS DISTINCT FROM b.{field}, '{field}', NULL)" for field in LOAN.watched)
 _LOAN_CHANGE_CHECKS = (
-    _once("loan_changes", *_POSITION, "field"),
+    _once("loan_changes", "field"),
     Check(
         "loan_changes_events",
         "every row of loan_changes stands at the position of an applied update of its loan",
@@ -225,7 +229,7 @@ _DIARY_CHECKS = (
         "no row of corrections stands twice",
         "SELECT path, line, sha256, its_line FROM (SELECT *, count(*) AS times FROM corrections GROUP BY ALL) WHERE times > 1",
     ),
-    _once("verdict_changes", "run_id", *_POSITION),
+    _once("verdict_changes", "run_id"),
     Check(
         "verdict_changes_run",
         "the run of every changed verdict is in runs",

@@ -177,6 +177,7 @@ OURS = {
         "', '.join(causes)",
     },
     "masking.py": {"name", "inner", "_DIGITS", "' UNION ALL '.join(ids)"},
+    "mornings.py": {"sql", "_OF_DAYS", "_BEFORE", "_UP_TO"},
     "schema.py": {"_FINGERPRINT_MACRO", "_literal(schema_fingerprint())"},
     "rewinding.py": {"table", "past(entity)", "entity.table", "columns", "ended"},
     "standing.py": {
