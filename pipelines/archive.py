@@ -10,13 +10,15 @@ import io
 import os
 import tempfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from threading import Event
-from typing import BinaryIO, cast
+from typing import BinaryIO, NamedTuple, cast
 
+import numpy as np
 import zstandard
 
 from pipelines.copying import NEVER, Copied, Stored, copied
@@ -189,38 +191,44 @@ class Archive:
             raise _ends_early(sha256, offset + length)
 
     def read_ranges(
-        self, sha256: str, compression: str | None, offsets: Iterable[int], lengths: Iterable[int]
-    ) -> Iterator[bytes]:
+        self, sha256: str, compression: str | None, offsets: Sequence[int] | np.ndarray, lengths: Sequence[int] | np.ndarray
+    ) -> Iterator[Ranges]:
         """Yield those ranges of the uncompressed bytes; offsets ascend and ranges do not overlap. One pass.
 
         What lies close together is read at once: to seek and read takes as long as to read 32 KiB.
         """
+        starts = np.asarray(offsets, np.int64)
+        ends = starts + np.asarray(lengths, np.int64)
+        apart = (starts[1:] - ends[:-1] > _CLOSE) | (np.diff(starts // _PIECE) > 0)
         with self.open_bytes(sha256, compression) as stream:
             position = 0
-            for ranges in _close_together(zip(offsets, lengths, strict=True)):
-                first, end = ranges[0][0], sum(ranges[-1])
-                _skip(stream, first - position, seekable=compression is None)
-                block = stream.read(end - first)
-                if len(block) != end - first:
-                    raise _ends_early(sha256, next(sum(one) for one in ranges if sum(one) > first + len(block)))
-                yield from [block[offset - first : offset - first + length] for offset, length in ranges]
-                position = end
+            for first, end in pairwise([0, *(np.flatnonzero(apart) + 1).tolist(), len(starts)] if len(starts) else []):
+                begin, until = int(starts[first]), int(ends[end - 1])
+                _skip(stream, begin - position, seekable=compression is None)
+                content = stream.read(until - begin)
+                if len(content) != until - begin:
+                    raise _ends_early(sha256, int(next(wanted for wanted in ends[first:end] if wanted > begin + len(content))))
+                yield Ranges(content, starts[first:end] - begin, ends[first:end] - begin)
+                position = until
 
 
-def _close_together(ranges: Iterable[tuple[int, int]]) -> Iterator[list[tuple[int, int]]]:
-    """Yield ranges (offset, length), as many together as lie close to each other and make a piece."""
-    together: list[tuple[int, int]] = []
-    first = end = 0
-    for offset, length in ranges:
-        if together and (offset - end > _CLOSE or offset + length - first > _PIECE):
-            yield together
-            together = []
-        if not together:
-            first = offset
-        together.append((offset, length))
-        end = offset + length
-    if together:
-        yield together
+class Ranges(NamedTuple):
+    """Ranges of a file that lie close together, and what is between them."""
+
+    content: bytes
+    starts: np.ndarray
+    """Of each in `content`."""
+    ends: np.ndarray
+
+    @property
+    def size(self) -> int:
+        """Return how many bytes they have together."""
+        return int((self.ends - self.starts).sum())
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield the bytes of each."""
+        for start, end in zip(self.starts.tolist(), self.ends.tolist(), strict=True):
+            yield self.content[start:end]
 
 
 def _ends_early(sha256: str, wanted: int) -> NightdropError:

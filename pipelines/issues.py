@@ -130,9 +130,10 @@ def digests(known: Remembered, archive: Archive) -> list[str]:
         file, shape = some["file"][0], drop_format(known.issue.path.rpartition("/")[2])
         # A resubmitted file is plain, whatever it corrects.
         compression = shape[1] if shape and file is None else None
-        records = archive.read_ranges(file or known.issue.sha256, compression, some["byte_offset"], some["byte_length"])
+        places = some.select("byte_offset", "byte_length").to_numpy().T
         try:
-            found += map(digest_of, records)
+            for records in archive.read_ranges(file or known.issue.sha256, compression, *places):
+                found += map(digest_of, records.pieces())
         except DropHeldError as error:
             raise damaged(known.issue.path, file or known.issue.sha256) from error
     return slots.select("slot", pl.Series("digest", found, dtype=pl.String())).sort("slot")["digest"].to_list()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from itertools import islice, pairwise
+from itertools import chain, pairwise
 
 import duckdb
 import numpy as np
@@ -12,13 +12,14 @@ import polars as pl
 import pyarrow as pa
 
 from pipelines import database, inserting
+from pipelines.archive import Ranges
 from pipelines.corrections import log_path
 from pipelines.positions import position
 from pipelines.sheets import MAX_RECORD
 
-RawLines = Callable[[str, str, pl.DataFrame], Iterator[bytes]]
+RawLines = Callable[[str, str, pl.DataFrame], Iterator[Ranges]]
 """Path and SHA-256 of a drop, or the log's name of a resubmitted file and its SHA-256; byte_offset, byte_length of records in it,
-ascending -> their bytes, one record after the other."""
+ascending -> their bytes."""
 _BYTES_OF = ("of_a_fix", "path", "sha256")
 """What names the file that has a line's bytes."""
 _ALONE = nullcontext()
@@ -47,20 +48,24 @@ def add_raw(
     placed = pl.concat([placed.filter(~stands_in).sort(position()), fixed])
     too_long = pl.col("byte_length") > MAX_RECORD
     lines = placed.filter(~too_long)
-    pieces = _pieces(lines, raw_lines)
-    before = pl.col("byte_length").cum_sum() - pl.col("byte_length")
     # Cut by bytes alone, not by drop: a year of small drops, each with some refused lines, is one statement, not 365.
-    for some in lines.with_columns(some=before // _AT_ONCE).partition_by("some", maintain_order=True):
-        raw = pl.Series("raw", list(islice(pieces, len(some))), dtype=pl.Binary)
-        with turn:
-            inserting.insert(con, "rejected_lines", some.with_columns(raw))
+    first, some, size = 0, list[pl.Series](), 0
+    for found in chain(_ranges(lines, raw_lines), [None]):
+        if found is not None:
+            some.append(_column(found))
+            size += found.size
+        if some and (found is None or size >= _AT_ONCE):
+            raw = pl.concat(some)
+            with turn:
+                inserting.insert(con, "rejected_lines", lines[first : first + len(raw)].with_columns(raw))
+            first, some, size = first + len(raw), [], 0
     long_lines = placed.filter(too_long)
     if not long_lines.is_empty():
         with turn:
             database.let_hold(con, max(long_lines["byte_length"]))
     for line in long_lines.iter_slices(1):
         of, path, sha256 = line.select(_BYTES_OF).row(0)
-        [raw_line] = raw_lines(_named(of, path, sha256), sha256, line.select("byte_offset", "byte_length"))
+        ((raw_line, *_),) = raw_lines(_named(of, path, sha256), sha256, line.select("byte_offset", "byte_length"))
         # Nobody copies these on the way to DuckDB: there may be hundreds of MB.
         ends = pa.py_buffer(np.array([0, len(raw_line)], dtype=np.int64))
         as_it_is = pa.Array.from_buffers(pa.large_binary(), 1, [None, ends, pa.py_buffer(raw_line)])
@@ -69,7 +74,7 @@ def add_raw(
             inserting.insert(con, "rejected_lines", told.append_column("raw", as_it_is))
 
 
-def _pieces(lines: pl.DataFrame, raw_lines: RawLines) -> Iterator[bytes]:
+def _ranges(lines: pl.DataFrame, raw_lines: RawLines) -> Iterator[Ranges]:
     """Yield the bytes of lines that stand file after file, each file's in their order."""
     begins = [pl.col(name).ne_missing(pl.col(name).shift()) for name in _BYTES_OF]
     firsts = lines.select(pl.any_horizontal(begins).arg_true()).to_series().to_list()
@@ -77,6 +82,17 @@ def _pieces(lines: pl.DataFrame, raw_lines: RawLines) -> Iterator[bytes]:
         some = lines[first:end]
         of, path, sha256 = some.select(_BYTES_OF).row(0)
         yield from raw_lines(_named(of, path, sha256), sha256, some.select("byte_offset", "byte_length"))
+
+
+def _column(ranges: Ranges) -> pl.Series:
+    """Return the ranges, as they stand in memory where most of what was read is theirs: no record is taken into the hand."""
+    if 2 * ranges.size < len(ranges.content):
+        return pl.Series("raw", list(ranges.pieces()), dtype=pl.Binary())
+    edges = np.stack([ranges.starts, ranges.ends], axis=1).ravel()
+    buffers = [None, pa.py_buffer(edges), pa.py_buffer(ranges.content)]
+    # Every second one is what lies between two of them.
+    with_gaps = pa.Array.from_buffers(pa.large_binary(), len(edges) - 1, buffers)
+    return pl.Series("raw", with_gaps).gather_every(2)
 
 
 def _named(of_a_fix: object, path: object, sha256: object) -> str:

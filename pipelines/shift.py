@@ -18,7 +18,7 @@ import polars as pl
 
 from pipelines import conservation, corrections, database, diary, drops, gate, heap, living, schema
 from pipelines.appending import append, is_for_append
-from pipelines.archive import Archive
+from pipelines.archive import Archive, Ranges
 from pipelines.arriving import Seen, Unreachable, archive_drop, wanted
 from pipelines.book import Book, Edition, Unread, read_book, sweep, write_book
 from pipelines.causes import most_followed
@@ -299,10 +299,10 @@ class Shift:
             causes=most_followed(self.con, change.since, _CAUSES_TOLD),
         )
 
-    def _raw_lines(self, path: str, sha256: str, ranges: pl.DataFrame) -> Iterator[bytes]:
+    def _raw_lines(self, path: str, sha256: str, ranges: pl.DataFrame) -> Iterator[Ranges]:
         shape = drop_format(path)
         compression = shape[1] if shape else None
-        return self.archive.read_ranges(sha256, compression, ranges["byte_offset"], ranges["byte_length"])
+        return self.archive.read_ranges(sha256, compression, *ranges.to_numpy().T)
 
 
 D = TypeVar("D", Candidate, Edition)

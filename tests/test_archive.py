@@ -6,7 +6,7 @@ import errno
 import gzip
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,9 +15,10 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.archive import Archive
+from pipelines.archive import Archive, Ranges
 from pipelines.copying import Stored
 from pipelines.problems import DropHeldError, NightdropError
+from pipelines.refused import _column
 
 
 @pytest.fixture
@@ -29,6 +30,10 @@ def keep(archive: Archive, tmp_path: Path, data: bytes) -> str:
     source = tmp_path / "drop"
     source.write_bytes(data)
     return archive.store(source).sha256
+
+
+def pieces(found: Iterable[Ranges]) -> list[bytes]:
+    return [piece for ranges in found for piece in ranges.pieces()]
 
 
 def test_stored_bytes_lie_under_their_hash_and_cannot_be_written(archive: Archive, tmp_path: Path) -> None:
@@ -161,14 +166,14 @@ def test_all_members_of_a_compressed_file_are_read(
     sha256 = keep(archive, tmp_path, data)
     with archive.open_bytes(sha256, compression) as stream:
         assert stream.read() == b"one\ntwo\n"
-    assert list(archive.read_ranges(sha256, compression, [0, 4, 5], [3, 1, 2])) == [b"one", b"t", b"wo"]
-    assert list(archive.read_ranges(sha256, compression, [], [])) == []
+    assert pieces(archive.read_ranges(sha256, compression, [0, 4, 5], [3, 1, 2])) == [b"one", b"t", b"wo"]
+    assert pieces(archive.read_ranges(sha256, compression, [], [])) == []
 
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=30), st.integers(0, 40), st.integers(1, 60))
-def test_ranges_are_read_alike_however_many_are_read_at_once(pieces: list[tuple[int, int]], close: int, at_once: int) -> None:
+def test_ranges_are_read_alike_however_many_are_read_at_once(parts: list[tuple[int, int]], close: int, at_once: int) -> None:
     data, offsets, lengths, end = os.urandom(2_000), [], [], 0
-    for gap, length in pieces:
+    for gap, length in parts:
         offsets.append(end + gap)
         lengths.append(length)
         end += gap + length
@@ -178,7 +183,9 @@ def test_ranges_are_read_alike_however_many_are_read_at_once(pieces: list[tuple[
         archive = Archive(Path(folder) / "archive")
         sha256 = keep(archive, Path(folder), data)
         wanted = [data[offset : offset + length] for offset, length in zip(offsets, lengths, strict=True)]
-        assert list(archive.read_ranges(sha256, None, offsets, lengths)) == wanted
+        found = list(archive.read_ranges(sha256, None, offsets, lengths))
+        assert pieces(found) == wanted
+        assert [raw for ranges in found for raw in _column(ranges)] == wanted
 
 
 LONG = os.urandom(300_000)
@@ -218,7 +225,10 @@ def test_large_compressed_files_come_out_whole(archive: Archive, tmp_path: Path,
         while piece := stream.read(1_000_000):
             digest.update(piece)
     assert digest.hexdigest() == hashlib.sha256(data).hexdigest()
-    assert list(archive.read_ranges(sha256, compression, [299_990, 20_299_990], [10, 20])) == [LONG[-10:], b"\0" * 10 + LONG[:10]]
+    assert pieces(archive.read_ranges(sha256, compression, [299_990, 20_299_990], [10, 20])) == [
+        LONG[-10:],
+        b"\0" * 10 + LONG[:10],
+    ]
 
 
 def test_archived_bytes_that_are_gone_or_too_short_say_what_to_do(archive: Archive, tmp_path: Path) -> None:
@@ -226,7 +236,7 @@ def test_archived_bytes_that_are_gone_or_too_short_say_what_to_do(archive: Archi
         archive.open_bytes("0" * 64, None)
     sha256 = keep(archive, tmp_path, b"short")
     with pytest.raises(NightdropError, match="nightdrop verify"):
-        list(archive.read_ranges(sha256, None, [3], [10]))
+        pieces(archive.read_ranges(sha256, None, [3], [10]))
 
 
 # --- copied ahead -------------------------------------------------------------------------------------------------------
