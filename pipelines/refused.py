@@ -14,6 +14,7 @@ import pyarrow as pa
 from pipelines import database, inserting
 from pipelines.archive import Ranges
 from pipelines.corrections import log_path
+from pipelines.database import ROW_GROUP
 from pipelines.positions import position
 from pipelines.sheets import MAX_RECORD
 
@@ -48,7 +49,7 @@ def add_raw(
     placed = pl.concat([placed.filter(~stands_in).sort(position()), fixed])
     too_long = pl.col("byte_length") > MAX_RECORD
     lines = placed.filter(~too_long)
-    # Cut by bytes alone, not by drop: a year of small drops, each with some refused lines, is one statement, not 365.
+    # Cut by bytes, not by drop: a year of small drops, each with some refused lines, is one statement, not 365.
     first, some, size = 0, list[pl.Series](), 0
     for found in chain(_ranges(lines, raw_lines), [None]):
         if found is not None:
@@ -56,9 +57,12 @@ def add_raw(
             size += found.size
         if some and (found is None or size >= _AT_ONCE):
             raw = pl.concat(some)
+            # Rows that do not fill a row group wait, or the commit writes those that stand around them once more.
+            over = len(raw) % ROW_GROUP if found is not None and len(raw) > ROW_GROUP else 0
+            now, later = raw[: len(raw) - over], raw[len(raw) - over :]
             with turn:
-                inserting.insert(con, "rejected_lines", lines[first : first + len(raw)].with_columns(raw))
-            first, some, size = first + len(raw), [], 0
+                inserting.insert(con, "rejected_lines", lines[first : first + len(now)].with_columns(now))
+            first, some, size = first + len(now), [later], int(later.bin.size().sum())
     long_lines = placed.filter(too_long)
     if not long_lines.is_empty():
         with turn:
