@@ -14,6 +14,7 @@ import hashlib
 import os
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
@@ -24,6 +25,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 import polars as pl
 
+from pipelines import threads
 from pipelines.archive import Archive
 from pipelines.dialects import forms
 from pipelines.discovery import drop_format
@@ -38,6 +40,8 @@ _NAME_BYTES = 255
 _TEMPORARY = ".tmp"
 _EDITED = ".edited"
 _BOM = b"\xef\xbb\xbf"
+_WORTH_A_THREAD = 1024 * 1024
+"""Bytes of lines that are written beside their reasons."""
 _RUNS_IN_A_SPREADSHEET = r"^[=+\-@\t\r]"
 
 
@@ -100,24 +104,18 @@ def write_bounce(
     `reasons` writes the CSV beside it in other words than ours. `before` is called when the lines are written, before anybody can
     take them.
     """
-    digest, written = hashlib.sha256(), _Written(begins.header.count(b"\n") + 1)
-
-    def may_replace() -> bool:
-        before()
-        return _make_room(folder / name, issued, digest.hexdigest())
-
     # Side by side, a stretch of lines and then its reasons: both are asked for ahead.
-    with _draft(folder / f"{name}{REASONS_SUFFIX}") as why, _draft(folder / name, may_replace) as lines:
-
-        def note(piece: bytes | memoryview) -> None:
-            digest.update(piece)
-            lines.write(piece)
-
-        note(begins.header)
-        placed = (written.write(stretch, note) for stretch in rejected.stretches(begins.line_end))
-        for piece in (reasons or _reasons)(placed):
+    with (
+        threads.pool(1) as beside,
+        _draft(folder / f"{name}{REASONS_SUFFIX}") as why,
+        _draft(folder / name, may_replace=lambda: _make_room(folder / name, issued, lines.sha256)) as file,
+    ):
+        lines = _Lines(file, begins.header, beside)
+        for piece in (reasons or _reasons)(map(lines.write, rejected.stretches(begins.line_end))):
             why.write(piece)
-    return Bounce(name, digest.hexdigest(), written.records)
+        lines.finish()
+        before()
+    return Bounce(name, lines.sha256, lines.count)
 
 
 def write_whole(place: Path, content: bytes) -> None:
@@ -174,30 +172,52 @@ def defused(frame: pl.DataFrame, columns: Sequence[str] | None = None) -> pl.Dat
     return frame.with_columns(pl.when(risky.str.contains(_RUNS_IN_A_SPREADSHEET)).then("'" + risky).otherwise(risky).name.keep())
 
 
-@dataclass(slots=True)
-class _Written:
-    """How far a bounce is written."""
+class _Lines:
+    """The lines of a bounce, as far as they are written: large stretches by another thread, one behind this one."""
 
-    line: int
-    """Of the bounce, which comes next."""
-    records: int = 0
+    def __init__(self, file: BinaryIO, header: bytes, beside: Executor) -> None:
+        self._file, self._beside, self._digest = file, beside, hashlib.sha256()
+        self._under_way: Future[None] | None = None
+        self._next_line = header.count(b"\n") + 1
+        self.count = 0
+        """Of the records."""
+        self._note(header)
 
-    def write(self, stretch: Stretch, note: Callable[[bytes | memoryview], None]) -> pl.DataFrame:
+    @property
+    def sha256(self) -> str:
+        """Return that of all that is written."""
+        return self._digest.hexdigest()
+
+    def write(self, stretch: Stretch) -> pl.DataFrame:
         """Write the next records; return their reasons with the `bounce_line` on which their record starts."""
         records = stretch.records
+        self.finish()
         if isinstance(records, LongRecord):
             lines, feeds = np.array([records.line]), np.zeros(1, np.int64)
             for piece in records.pieces:
                 feeds += piece.count(b"\n")
-                note(piece)
-        else:
+                self._note(piece)
+        elif len(records.content) < _WORTH_A_THREAD:
             lines, feeds = records.lines, records.feeds()
-            note(records.content)
-        starts = self.line + np.cumsum(feeds) - feeds
-        self.line += int(feeds.sum())
-        self.records += len(lines)
+            self._note(records.content)
+        else:
+            self._under_way = self._beside.submit(self._note, records.content)
+            lines, feeds = records.lines, records.feeds()
+        starts = self._next_line + np.cumsum(feeds) - feeds
+        self._next_line += int(feeds.sum())
+        self.count += len(lines)
         at = np.searchsorted(lines, stretch.reasons["line"].to_numpy())
         return stretch.reasons.with_columns(pl.Series("bounce_line", starts[at], dtype=pl.Int64()))
+
+    def finish(self) -> None:
+        """Wait until what was given is written; raises what went wrong there."""
+        if self._under_way is not None:
+            self._under_way.result()
+            self._under_way = None
+
+    def _note(self, piece: bytes | memoryview) -> None:
+        self._digest.update(piece)
+        self._file.write(piece)
 
 
 def _reasons(frames: Iterator[pl.DataFrame]) -> Iterator[bytes]:
