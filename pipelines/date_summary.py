@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 from typing import Any
+
+import orjson
 
 from pipelines.bounce import Bounce, put
 from pipelines.calendar import Attendance, Missing
@@ -58,14 +59,13 @@ def _held(drops: list[Row]) -> list[Row]:
 
 def write_summary(folder: Path, summary: dict[str, Any]) -> Path:
     """Write it; return the file."""
-    text = json.dumps(summary, ensure_ascii=False, indent=2, default=str) + "\n"
-    return put(folder / SUMMARY, text.encode("utf-8", "backslashreplace"))
+    return put(folder / SUMMARY, orjson.dumps(summary, option=orjson.OPT_INDENT_2) + b"\n")
 
 
 def issued_in(folder: Path) -> dict[str, str]:
     """Return the SHA-256 of each bounce that the report there now has issued, by name."""
     try:
-        drops = json.loads((folder / SUMMARY).read_bytes())["drops"]
+        drops = orjson.loads((folder / SUMMARY).read_bytes())["drops"]
         return {drop["bounce"]["file"]: drop["bounce"]["sha256"] for drop in drops if drop["bounce"]}
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         # No report yet, or not ours any more: then nothing there was issued by it.
@@ -83,6 +83,6 @@ def _as_told(missing: Sequence[Missing]) -> list[Row]:
 
 def _told_missing(folder: Path) -> Any:
     try:
-        return json.loads((folder / SUMMARY).read_bytes()).get("missing", [])
+        return orjson.loads((folder / SUMMARY).read_bytes()).get("missing", [])
     except (OSError, ValueError, AttributeError):
         return []  # no report, or not ours any more
