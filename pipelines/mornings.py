@@ -169,8 +169,8 @@ class Morning:
     warnings: list[Row] = field(default_factory=list)
     """A kind a row; `some` are examples."""
     rejections: pl.DataFrame = field(default_factory=pl.DataFrame)
-    """A row a reason, by position: the columns of `rejections` and of its line `raw` (its beginning), `length`, `sha256` and
-    `byte_offset` (where it stands)."""
+    """A row a reason, by position and in the order `IN_A_DROP`: the columns of `rejections`, of its line `raw` (its beginning),
+    `length`, `sha256` and `byte_offset` (where it stands); `is_first` of its line."""
 
     @property
     def totals(self) -> dict[str, int]:
@@ -272,7 +272,9 @@ def _rejections(con: duckdb.DuckDBPyConnection, paths: dict[date, list[Row]]) ->
     paths_found = sorted(found["path"].unique(), key=path_key)
     order = pl.DataFrame({"path": paths_found, "rank": range(len(paths_found))}, schema={"path": pl.String(), "rank": pl.Int64()})
     told = found.join(lines, on=key, how="left").join(order, on="path", how="left")
-    told = told.sort("business_date", "rank", *IN_A_DROP, nulls_last=False).drop("rank")
+    told = told.sort("business_date", "rank", *IN_A_DROP, nulls_last=True).drop("rank")
+    # Once for all dates: what is asked for by date takes longer than what there is to do.
+    told = told.with_columns(is_first=pl.struct(key).rle_id().diff().fill_null(1) > 0)
     return dict(told.partition_by("business_date", as_dict=True)) or {(None,): told}
 
 

@@ -173,19 +173,18 @@ class InHand:
     @property
     def slots(self) -> pl.DataFrame:
         """See `Rejected`."""
-        known = self.rows.filter(pl.col("line").is_first_distinct())
+        known = self.rows.filter("is_first")
         file = pl.when(pl.col("sha256") != self.sha256).then("sha256").alias("file")
         return known.select("line", "id", file, "byte_offset", pl.col("length").alias("byte_length"))
 
     def stretches(self, line_end: bytes) -> Iterator[Stretch]:
         """See `Rejected`."""
-        rows = self.rows.sort(IN_A_DROP, nulls_last=True)
-        known = rows.filter(pl.col("line").is_first_distinct())
+        known, rows = self.rows.filter("is_first"), self.rows.select(_COLUMNS)
         for some in known.iter_slices(_RECORDS_AT_ONCE):
             lines, raw = some["line"].to_numpy(), some["raw"].to_list()
             ends = np.cumsum(some["length"].to_numpy() + len(line_end))
             why = rows if len(some) == len(known) else rows.filter(pl.col("line").is_between(lines[0], lines[-1]))
-            yield Stretch(Records(lines, memoryview(line_end.join([*raw, b""])), ends), why.select(_COLUMNS))
+            yield Stretch(Records(lines, memoryview(line_end.join([*raw, b""])), ends), why)
 
 
 def _stretches(sizes: np.ndarray) -> list[tuple[int, int]]:

@@ -58,8 +58,8 @@ def rejection_rows(
     A column a key: of records `path line category step id`, of reasons `record code field message raw from to cause`; numbers
     are places in the lists `paths codes …`, -1 for none.
     """
-    told = frame.with_columns(pl.struct("path", "line").rle_id().alias("record"), pl.col("field").fill_null(""))
-    records = told.filter(pl.col("record").is_first_distinct())
+    told = frame.with_columns(pl.col("is_first").cum_sum().cast(pl.Int64()).alias("record") - 1, pl.col("field").fill_null(""))
+    records = told.filter("is_first")
     raw, start, end, raws, cut = _excerpts(told, records, columns, known)
     paths = records["path"].unique(maintain_order=True)
     sources = list(map(visible, map(known.name_of, paths)))
@@ -136,8 +136,8 @@ def _excerpts(
     finders = {path: _finder(path, columns.get(path, {}), dialect) for path, dialect in dialects.items()}
     whole: dict[int, int] = {}
     cut: dict[str, tuple[int, int]] = {}
-    columns_left = (told[name].gather(left).to_list() for name in (*_SOUGHT, "raw", "length"))
-    for row, record, path, code, field, value, raw, length in zip(left.tolist(), *columns_left, strict=True):
+    rows_left = told.select(*_SOUGHT, "raw", "length")[left].iter_rows()
+    for row, (record, path, code, field, value, raw, length) in zip(left.tolist(), rows_left, strict=True):
         in_bytes = raw or b""
         line = in_bytes.decode(dialects[path].encoding, "backslashreplace")
         start[row], end[row] = marked = finders[path](in_bytes, line, code, field, value)

@@ -110,6 +110,8 @@ def shown(told: list[Any]) -> list[tuple[Any, ...]]:
     frame = frame.with_columns(
         **empty, message=pl.lit("m"), cause_date=pl.lit(None, dtype=pl.Date), cause_line=pl.lit(None, dtype=pl.Int64)
     )
+    first = pl.struct("path", "line").rle_id().diff().fill_null(1) > 0
+    frame = frame.with_columns(is_first=first)
     data = rows.rejection_rows(date(2026, 1, 1).isoformat(), frame, {"b.csv": {"name": 0}}, {}, ANYBODY)
     places = zip(data["record"], data["raw"], data["from"], data["to"], strict=True)
     return [(data["line"][rec], data["raws"][raw], start, end, data["cut"].get(str(raw))) for rec, raw, start, end in places]
