@@ -18,8 +18,8 @@ from pipelines.database import ROW_GROUP
 from pipelines.positions import position
 from pipelines.sheets import MAX_RECORD
 
-RawLines = Callable[[str, str, pl.DataFrame], Iterator[Ranges]]
-"""Path and SHA-256 of a drop, or the log's name of a resubmitted file and its SHA-256; byte_offset, byte_length of records in it,
+RawLines = Callable[[str, str, np.ndarray, np.ndarray], Iterator[Ranges]]
+"""Path and SHA-256 of a drop, or the log's name of a resubmitted file and its SHA-256; offsets and lengths of records in it,
 ascending -> their bytes."""
 _BYTES_OF = ("of_a_fix", "path", "sha256")
 """What names the file that has a line's bytes."""
@@ -48,8 +48,14 @@ def add_raw(
     fixed = placed.filter(stands_in).sort("rank", "sha256", "byte_offset")
     placed = pl.concat([placed.filter(~stands_in).sort(position()), fixed])
     too_long = pl.col("byte_length") > MAX_RECORD
-    lines = placed.filter(~too_long)
-    # Cut by bytes, not by drop: a year of small drops, each with some refused lines, is one statement, not 365.
+    _add_together(con, placed.filter(~too_long), raw_lines, turn)
+    _add_one_by_one(con, placed.filter(too_long), raw_lines, turn)
+
+
+def _add_together(
+    con: duckdb.DuckDBPyConnection, lines: pl.DataFrame, raw_lines: RawLines, turn: AbstractContextManager[object]
+) -> None:
+    """Write records that are short, cut by bytes, not by drop: a year of small drops is one statement, not 365."""
     first, some, size = 0, list[pl.Series](), 0
     for found in chain(_ranges(lines, raw_lines), [None]):
         if found is not None:
@@ -63,13 +69,18 @@ def add_raw(
             with turn:
                 inserting.insert(con, "rejected_lines", lines[first : first + len(now)].with_columns(now))
             first, some, size = first + len(now), [later], int(later.bin.size().sum())
-    long_lines = placed.filter(too_long)
-    if not long_lines.is_empty():
-        with turn:
-            database.let_hold(con, max(long_lines["byte_length"]))
-    for line in long_lines.iter_slices(1):
-        of, path, sha256 = line.select(_BYTES_OF).row(0)
-        ((raw_line, *_),) = raw_lines(_named(of, path, sha256), sha256, line.select("byte_offset", "byte_length"))
+
+
+def _add_one_by_one(
+    con: duckdb.DuckDBPyConnection, lines: pl.DataFrame, raw_lines: RawLines, turn: AbstractContextManager[object]
+) -> None:
+    """Write records of which DuckDB must be let hold one at a time."""
+    if lines.is_empty():
+        return
+    with turn:
+        database.let_hold(con, max(lines["byte_length"]))
+    for line in lines.iter_slices(1):
+        ((raw_line, *_),) = _ranges(line, raw_lines)
         # Nobody copies these on the way to DuckDB: there may be hundreds of MB.
         ends = pa.py_buffer(np.array([0, len(raw_line)], dtype=np.int64))
         as_it_is = pa.Array.from_buffers(pa.large_binary(), 1, [None, ends, pa.py_buffer(raw_line)])
@@ -81,11 +92,13 @@ def add_raw(
 def _ranges(lines: pl.DataFrame, raw_lines: RawLines) -> Iterator[Ranges]:
     """Yield the bytes of lines that stand file after file, each file's in their order."""
     begins = [pl.col(name).ne_missing(pl.col(name).shift()) for name in _BYTES_OF]
-    firsts = lines.select(pl.any_horizontal(begins).arg_true()).to_series().to_list()
-    for first, end in pairwise([*firsts, len(lines)]):
-        some = lines[first:end]
-        of, path, sha256 = some.select(_BYTES_OF).row(0)
-        yield from raw_lines(_named(of, path, sha256), sha256, some.select("byte_offset", "byte_length"))
+    firsts = lines.select(pl.any_horizontal(begins).arg_true()).to_series()
+    offsets, lengths = lines["byte_offset"].to_numpy(), lines["byte_length"].to_numpy()
+    files = lines.select(_BYTES_OF)[firsts].iter_rows()
+    for (of_a_fix, path, sha256), (first, end) in zip(files, pairwise([*firsts, len(lines)]), strict=True):
+        # A resubmitted file is plain, whatever it corrects.
+        name = log_path(path, sha256) if of_a_fix else path
+        yield from raw_lines(name, sha256, offsets[first:end], lengths[first:end])
 
 
 def _column(ranges: Ranges) -> pl.Series:
@@ -97,8 +110,3 @@ def _column(ranges: Ranges) -> pl.Series:
     # Every second one is what lies between two of them.
     with_gaps = pa.Array.from_buffers(pa.large_binary(), len(edges) - 1, buffers)
     return pl.Series("raw", with_gaps).gather_every(2)
-
-
-def _named(of_a_fix: object, path: object, sha256: object) -> str:
-    """Return the name that tells how archived bytes are written: a resubmitted file is plain, whatever it corrects."""
-    return log_path(str(path), str(sha256)) if of_a_fix else str(path)

@@ -14,6 +14,7 @@ from itertools import groupby
 from typing import TypeVar
 
 import duckdb
+import numpy as np
 import polars as pl
 
 from pipelines import conservation, corrections, database, diary, drops, gate, heap, living, schema
@@ -299,10 +300,9 @@ class Shift:
             causes=most_followed(self.con, change.since, _CAUSES_TOLD),
         )
 
-    def _raw_lines(self, path: str, sha256: str, ranges: pl.DataFrame) -> Iterator[Ranges]:
+    def _raw_lines(self, path: str, sha256: str, offsets: np.ndarray, lengths: np.ndarray) -> Iterator[Ranges]:
         shape = drop_format(path)
-        compression = shape[1] if shape else None
-        return self.archive.read_ranges(sha256, compression, *ranges.to_numpy().T)
+        return self.archive.read_ranges(sha256, shape[1] if shape else None, offsets, lengths)
 
 
 D = TypeVar("D", Candidate, Edition)
