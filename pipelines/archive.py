@@ -10,15 +10,13 @@ import io
 import os
 import tempfile
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from itertools import pairwise
 from pathlib import Path
 from threading import Event
-from typing import BinaryIO, NamedTuple, cast
+from typing import BinaryIO, cast
 
-import numpy as np
 import zstandard
 
 from pipelines.copying import NEVER, Copied, Stored, copied
@@ -28,8 +26,6 @@ from pipelines.problems import DropHeldError, NightdropError
 _PIECE = 1024 * 1024
 # A few compressed bytes may stand for a great many: 4 KiB of zstd make 128 MiB at worst.
 _ZSTD_PIECE = 4096
-_CLOSE = 32 * 1024
-"""Ranges with so many bytes between them, or fewer, are read at once."""
 _ATTEMPTS = 3
 _INCOMING = ".incoming-"
 
@@ -190,45 +186,17 @@ class Archive:
         if left:
             raise _ends_early(sha256, offset + length)
 
-    def read_ranges(
-        self, sha256: str, compression: str | None, offsets: Sequence[int] | np.ndarray, lengths: Sequence[int] | np.ndarray
-    ) -> Iterator[Ranges]:
-        """Yield those ranges of the uncompressed bytes; offsets ascend and ranges do not overlap. One pass.
-
-        What lies close together is read at once: to seek and read takes as long as to read 32 KiB.
-        """
-        starts = np.asarray(offsets, np.int64)
-        ends = starts + np.asarray(lengths, np.int64)
-        apart = (starts[1:] - ends[:-1] > _CLOSE) | (np.diff(starts // _PIECE) > 0)
+    def read_stretches(self, sha256: str, compression: str | None, stretches: Iterable[tuple[int, int]]) -> Iterator[bytes]:
+        """Yield stretches (begin, end) of the uncompressed bytes, each as a whole; they ascend and do not overlap. One pass."""
         with self.open_bytes(sha256, compression) as stream:
             position = 0
-            for first, end in pairwise([0, *(np.flatnonzero(apart) + 1).tolist(), len(starts)] if len(starts) else []):
-                begin, until = int(starts[first]), int(ends[end - 1])
+            for begin, end in stretches:
                 _skip(stream, begin - position, seekable=compression is None)
-                content = stream.read(until - begin)
-                if len(content) != until - begin:
-                    raise _ends_early(sha256, int(next(wanted for wanted in ends[first:end] if wanted > begin + len(content))))
-                yield Ranges(content, starts[first:end] - begin, ends[first:end] - begin)
-                position = until
-
-
-class Ranges(NamedTuple):
-    """Ranges of a file that lie close together, and what is between them."""
-
-    content: bytes
-    starts: np.ndarray
-    """Of each in `content`."""
-    ends: np.ndarray
-
-    @property
-    def size(self) -> int:
-        """Return how many bytes they have together."""
-        return int((self.ends - self.starts).sum())
-
-    def pieces(self) -> Iterator[bytes]:
-        """Yield the bytes of each."""
-        for start, end in zip(self.starts.tolist(), self.ends.tolist(), strict=True):
-            yield self.content[start:end]
+                content = stream.read(end - begin)
+                if len(content) != end - begin:
+                    raise _ends_early(sha256, end)
+                yield content
+                position = end
 
 
 def _ends_early(sha256: str, wanted: int) -> NightdropError:

@@ -20,6 +20,7 @@ from pipelines.discovery import drop_format
 from pipelines.files import sync_folder
 from pipelines.home import Home
 from pipelines.problems import DropHeldError, NightdropError
+from pipelines.ranges import read_ranges
 
 _META = "nightdrop"
 _DIGITS = 16
@@ -132,7 +133,7 @@ def digests(known: Remembered, archive: Archive) -> list[str]:
         compression = shape[1] if shape and file is None else None
         places = some.select("byte_offset", "byte_length").to_numpy().T
         try:
-            for records in archive.read_ranges(file or known.issue.sha256, compression, *places):
+            for records in read_ranges(archive, file or known.issue.sha256, compression, *places):
                 found += map(digest_of, records.pieces())
         except DropHeldError as error:
             raise damaged(known.issue.path, file or known.issue.sha256) from error

@@ -12,10 +12,10 @@ import polars as pl
 import pyarrow as pa
 
 from pipelines import database, inserting
-from pipelines.archive import Ranges
 from pipelines.corrections import log_path
 from pipelines.database import ROW_GROUP
 from pipelines.positions import position
+from pipelines.ranges import Ranges
 from pipelines.sheets import MAX_RECORD
 
 RawLines = Callable[[str, str, np.ndarray, np.ndarray], Iterator[Ranges]]

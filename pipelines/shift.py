@@ -19,7 +19,7 @@ import polars as pl
 
 from pipelines import conservation, corrections, database, diary, drops, gate, heap, living, schema
 from pipelines.appending import append, is_for_append
-from pipelines.archive import Archive, Ranges
+from pipelines.archive import Archive
 from pipelines.arriving import Seen, Unreachable, archive_drop, wanted
 from pipelines.book import Book, Edition, Unread, read_book, sweep, write_book
 from pipelines.causes import most_followed
@@ -35,6 +35,7 @@ from pipelines.manifests import read_manifest
 from pipelines.moment import Moment
 from pipelines.pickup import read_into_log
 from pipelines.problems import NightdropError
+from pipelines.ranges import Ranges, read_ranges
 from pipelines.steps import Steps
 from pipelines.summary import DropResult, RootCause
 
@@ -302,7 +303,7 @@ class Shift:
 
     def _raw_lines(self, path: str, sha256: str, offsets: np.ndarray, lengths: np.ndarray) -> Iterator[Ranges]:
         shape = drop_format(path)
-        return self.archive.read_ranges(sha256, shape[1] if shape else None, offsets, lengths)
+        return read_ranges(self.archive, sha256, shape[1] if shape else None, offsets, lengths)
 
 
 D = TypeVar("D", Candidate, Edition)

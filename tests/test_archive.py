@@ -15,9 +15,10 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.archive import Archive, Ranges
+from pipelines.archive import Archive
 from pipelines.copying import Stored
 from pipelines.problems import DropHeldError, NightdropError
+from pipelines.ranges import Ranges, read_ranges
 from pipelines.refused import _column
 
 
@@ -166,8 +167,8 @@ def test_all_members_of_a_compressed_file_are_read(
     sha256 = keep(archive, tmp_path, data)
     with archive.open_bytes(sha256, compression) as stream:
         assert stream.read() == b"one\ntwo\n"
-    assert pieces(archive.read_ranges(sha256, compression, [0, 4, 5], [3, 1, 2])) == [b"one", b"t", b"wo"]
-    assert pieces(archive.read_ranges(sha256, compression, [], [])) == []
+    assert pieces(read_ranges(archive, sha256, compression, [0, 4, 5], [3, 1, 2])) == [b"one", b"t", b"wo"]
+    assert pieces(read_ranges(archive, sha256, compression, [], [])) == []
 
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=30), st.integers(0, 40), st.integers(1, 60))
@@ -178,12 +179,13 @@ def test_ranges_are_read_alike_however_many_are_read_at_once(parts: list[tuple[i
         lengths.append(length)
         end += gap + length
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipelines.archive._CLOSE", close)
+        patch.setattr("pipelines.ranges._CLOSE", close)
         patch.setattr("pipelines.archive._PIECE", at_once)
+        patch.setattr("pipelines.ranges._PIECE", at_once)
         archive = Archive(Path(folder) / "archive")
         sha256 = keep(archive, Path(folder), data)
         wanted = [data[offset : offset + length] for offset, length in zip(offsets, lengths, strict=True)]
-        found = list(archive.read_ranges(sha256, None, offsets, lengths))
+        found = list(read_ranges(archive, sha256, None, offsets, lengths))
         assert pieces(found) == wanted
         assert [raw for ranges in found for raw in _column(ranges)] == wanted
 
@@ -225,7 +227,7 @@ def test_large_compressed_files_come_out_whole(archive: Archive, tmp_path: Path,
         while piece := stream.read(1_000_000):
             digest.update(piece)
     assert digest.hexdigest() == hashlib.sha256(data).hexdigest()
-    assert pieces(archive.read_ranges(sha256, compression, [299_990, 20_299_990], [10, 20])) == [
+    assert pieces(read_ranges(archive, sha256, compression, [299_990, 20_299_990], [10, 20])) == [
         LONG[-10:],
         b"\0" * 10 + LONG[:10],
     ]
@@ -236,7 +238,7 @@ def test_archived_bytes_that_are_gone_or_too_short_say_what_to_do(archive: Archi
         archive.open_bytes("0" * 64, None)
     sha256 = keep(archive, tmp_path, b"short")
     with pytest.raises(NightdropError, match="nightdrop verify"):
-        pieces(archive.read_ranges(sha256, None, [3], [10]))
+        pieces(read_ranges(archive, sha256, None, [3], [10]))
 
 
 # --- copied ahead -------------------------------------------------------------------------------------------------------
